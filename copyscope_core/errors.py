@@ -1,0 +1,35 @@
+"""Errors that reach the user. Each message is one sentence: what is wrong, where, and what to do."""
+
+from __future__ import annotations
+
+
+class CopyScopeError(ValueError):
+    """Base of every error that CopyScope raises on purpose; the command line exits with code 2 on it."""
+
+
+class WorkflowError(CopyScopeError):
+    """The workflow cannot be read, checked, converted or rewritten."""
+
+
+class PlayerError(CopyScopeError):
+    """No players were found, or a named player, lock or phrase does not exist."""
+
+
+class TooManyCoalitionsError(CopyScopeError):
+    """The game is larger than ``max_coalitions``; refused before anything is sampled."""
+
+
+class ImageError(CopyScopeError):
+    """An image or a folder of images cannot be used."""
+
+
+class GameError(CopyScopeError):
+    """A table of coalition values is incomplete or inconsistent."""
+
+
+class StoreError(CopyScopeError):
+    """A run folder cannot be read or written."""
+
+
+class HostError(CopyScopeError):
+    """A ComfyUI server cannot be reached, refused a prompt, or failed while running one."""
