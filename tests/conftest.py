@@ -1,0 +1,1 @@
+"""Makes ``tests/`` importable (``hostutil``) from every test folder."""
