@@ -1,0 +1,333 @@
+"""The plan of an audit: players, what is locked and unmeasured, and the graph of every coalition. Runs nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from .coalitions import execution_order, label, members
+from .errors import PlayerError, TooManyCoalitionsError, WorkflowError
+from .graph import Graph, Link, Node, consumers, parse_graph, upstream
+from .node_info import NodeCatalog, type_matches
+from .noise import NoiseInput, constant, noise_inputs
+from .players import Component, InputImage, Unmeasured, discover, select, unmeasured
+from .rewrite import Rewriter
+from .settings import AuditSettings
+
+ENUMERATOR = "CopyScopeCoalitionEnumerator"
+COST_ORDER = ("checkpoint", "unet", "clip", "controlnet", "lora", "prompt", "image", "vae")
+"""Kinds by how dear a change between neighbouring coalitions is, dearest first."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One workflow, ready to be run for any coalition and seed offset.
+
+    Attributes:
+        graph: the workflow upstream of ``target``; output nodes are bypassed.
+        target: the output whose images are audited.
+        players: in bitmask order.
+        locked: components that are present in every coalition, each with its reason.
+        unmeasured: what else shapes the images.
+        images: image files upstream.
+        noise: the active noise inputs; offset *k* is added to each.
+        seeds: seed offsets per coalition (1 where the workflow has no active noise).
+        batch: images per prompt, as far as the workflow tells.
+        warnings: sentences for the user.
+        rewriter: gives the graph of any coalition.
+    """
+
+    graph: Graph
+    target: Link
+    players: tuple[Component, ...]
+    locked: tuple[Component, ...]
+    unmeasured: tuple[Unmeasured, ...]
+    images: tuple[InputImage, ...]
+    noise: tuple[NoiseInput, ...]
+    seeds: int
+    batch: int
+    settings: AuditSettings
+    warnings: tuple[str, ...]
+    rewriter: Rewriter = field(repr=False)
+    sampler_runs: int = 0
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(player.name for player in self.players)
+
+    @property
+    def coalitions(self) -> list[int]:
+        """Every mask in execution order, the full coalition first."""
+        costs = sorted(range(len(self.players)), key=lambda i: COST_ORDER.index(_cost_kind(self.players[i].kind)))
+        return execution_order(len(self.players), costs)
+
+    @property
+    def full(self) -> int:
+        return (1 << len(self.players)) - 1
+
+    def steps(self) -> Iterator[tuple[int, int]]:
+        """``(mask, offset)`` of every prompt, coalition by coalition."""
+        for mask in self.coalitions:
+            for offset in range(self.seeds):
+                yield mask, offset
+
+    def label(self, mask: int) -> str:
+        """How a coalition is called in messages."""
+        return label(mask, self.names)
+
+    def members(self, mask: int) -> tuple[str, ...]:
+        return members(mask, self.names)
+
+    def summary(self) -> dict[str, Any]:
+        """What ``copyscope plan --json`` prints."""
+        return {
+            "players": [
+                {"name": p.name, "kind": p.kind, "node": p.node, "files": list(p.files), "absence": p.absence.rule}
+                for p in self.players
+                if p.absence
+            ],
+            "locked": [
+                {"name": c.name, "kind": c.kind, "node": c.node, "files": list(c.files), "reason": c.reason}
+                for c in self.locked
+            ],
+            "unmeasured": [
+                {"node": u.node, "class_type": u.class_type, "what": u.what, "reason": u.reason}
+                for u in self.unmeasured
+            ],
+            "output": {"node": self.target.node, "slot": self.target.slot},
+            "seeds": self.seeds,
+            "batch": self.batch,
+            "coalitions": 1 << len(self.players),
+            "images": (1 << len(self.players)) * self.seeds * self.batch,
+            "sampler_runs": self.sampler_runs,
+            "determinism_runs": 1 if self.noise else 0,
+            "warnings": list(self.warnings),
+        }
+
+
+def make_plan(
+    workflow: Any, catalog: NodeCatalog, settings: AuditSettings | None = None, target: Link | None = None
+) -> Plan:
+    """Plan the audit of an API-format workflow.
+
+    Args:
+        workflow: parsed JSON, or a ``Graph`` already.
+        catalog: what is known of node classes. A live one also checks file names against the server's lists.
+        target: the audited output; None finds it (``find_target``).
+
+    Raises:
+        WorkflowError: the workflow is malformed, has no image output or several, holds paid nodes, or names files
+            that the server lacks.
+        PlayerError: nothing to measure, or a named component does not exist.
+        TooManyCoalitionsError: more than ``settings.max_coalitions``.
+    """
+    settings = settings or AuditSettings()
+    graph = workflow if _is_graph(workflow) else parse_graph(workflow)
+    target = target or find_target(graph, catalog, settings.output)
+    original = bypass_outputs(upstream(graph, target.node), target, catalog)
+    _refuse_paid(original, catalog, settings)
+    if catalog.live:
+        check_files(original, catalog)
+    found = discover(original, target, catalog, settings)
+    players, locked = select(found.components, settings)
+    if not players:
+        raise PlayerError(_no_players(target, original, locked))
+    count = 1 << len(players)
+    if count > settings.max_coalitions:
+        names = ", ".join(player.name for player in players)
+        raise TooManyCoalitionsError(
+            f"{len(players)} players make {count:,} coalitions, more than max_coalitions = {settings.max_coalitions}; "
+            f"lock some of them (players: {names}) or raise max_coalitions."
+        )
+    noise = noise_inputs(original, catalog)
+    seeds = settings.seeds if noise else 1
+    rewriter = Rewriter(
+        original, found.graph, target, [p.absence for p in players if p.absence], _spread(noise, found.graph)
+    )
+    if catalog.live:
+        _check_baseline_files(rewriter, original, catalog)
+    warnings = (
+        []
+        if noise
+        else ["The workflow has no active noise input, so every seed gives the same images; one seed is used."]
+    )
+    unknown = sorted({node.class_type for node in original.values() if node.class_type not in catalog})
+    if unknown:
+        warnings.append(
+            f"Unknown node classes are kept as they are: {', '.join(unknown)}; with a server they are looked up."
+        )
+    rest = unmeasured(original, rewriter.reachable(0), found.components, found.images)
+    return Plan(
+        original, target, tuple(players), tuple(locked), tuple(rest), found.images, tuple(noise), seeds,
+        _batch(original, catalog), settings, tuple(warnings), rewriter,
+        _sampler_runs(rewriter, found.graph, catalog, noise, seeds, count),
+    )  # fmt: skip
+
+
+def find_target(graph: Graph, catalog: NodeCatalog, output: str | None) -> Link:
+    """The image output to audit.
+
+    The link into a CopyScope enumerator, else the image that the workflow's one output node takes.
+
+    Raises:
+        WorkflowError: there is none, or there are several and ``output`` names none of them.
+    """
+    if output is not None:
+        if output not in graph:
+            raise WorkflowError(f"The output node {output!r} is not in the workflow.")
+        link = _image_input(graph, catalog, output)
+        info = catalog.get(graph[output].class_type)
+        if link is None and info is not None and info.has_output("IMAGE"):
+            link = Link(output, info.outputs.index("IMAGE"))
+        if link is None:
+            raise WorkflowError(f"Node {output!r} ({graph[output].class_type}) neither gives nor takes an image.")
+        return link
+    enumerators = [node for node in graph.values() if node.class_type == ENUMERATOR]
+    links = {link for node in enumerators if isinstance(link := node.inputs.get("image"), Link)}
+    if not links:
+        links = {link for node_id in graph if (link := _image_output(graph, catalog, node_id))}
+    if not links:
+        raise WorkflowError("The workflow has no node that saves or previews an image; add a Save Image node.")
+    if len(links) > 1:
+        listed = ", ".join(f"{link.node} ({graph[link.node].class_type})" for link in sorted(links))
+        raise WorkflowError(f"The workflow makes images in several places, nodes {listed}; say which one to audit.")
+    return links.pop()
+
+
+def bypass_outputs(graph: Graph, target: Link, catalog: NodeCatalog) -> Graph:
+    """Leave out the output nodes (save, preview) that the image passes through on its way."""
+    graph = dict(graph)
+    for node_id in list(graph):
+        info = catalog.get(graph[node_id].class_type)
+        if info is None or not info.output_node or node_id == target.node:
+            continue
+        uses = {link: use for link, use in consumers(graph).items() if link.node == node_id}
+        sources = {
+            link: graph[node_id].inputs.get(item.name) for link in uses if (item := info.bypass_input(link.slot))
+        }
+        if len(sources) < len(uses) or not all(isinstance(source, Link) for source in sources.values()):
+            continue
+        for link, use in uses.items():
+            for consumer, name in use:
+                node = graph[consumer]
+                graph[consumer] = Node(node.class_type, {**node.inputs, name: sources[link]}, node.title)
+    return upstream(graph, target.node)
+
+
+def check_files(graph: Mapping[str, Node], catalog: NodeCatalog) -> None:
+    """Check every list input against the server's own lists.
+
+    Raises:
+        WorkflowError: the first value that the server lacks, with the values it has.
+    """
+    for node_id, node in graph.items():
+        info = catalog.get(node.class_type)
+        if info is None:
+            raise WorkflowError(
+                f"The server lacks the node class {node.class_type!r} (node {node_id!r}); install its pack."
+            )
+        for item in info.inputs:
+            value = node.inputs.get(item.name)
+            if item.options is None or item.image_upload or not isinstance(value, str) or value in item.options:
+                continue
+            has = ", ".join(item.options[:20]) + (" …" if len(item.options) > 20 else "")
+            raise WorkflowError(
+                f"The server lacks {value!r} for input {item.name!r} of node {node_id!r} ({node.class_type}); "
+                f"it has: {has or 'nothing'}."
+            )
+
+
+def _check_baseline_files(rewriter: Rewriter, graph: Graph, catalog: NodeCatalog) -> None:
+    empty, _ = rewriter.graph(0)
+    check_files({node_id: node for node_id, node in empty.items() if node_id not in graph}, catalog)
+
+
+def _image_input(graph: Graph, catalog: NodeCatalog, node_id: str) -> Link | None:
+    node = graph[node_id]
+    info = catalog.get(node.class_type)
+    for name, link in node.links():
+        kind = info.input_type(name) if info else None
+        if kind is not None and type_matches(kind, "IMAGE"):
+            return link
+        if kind is None and name == "images":
+            return link
+    return None
+
+
+def _image_output(graph: Graph, catalog: NodeCatalog, node_id: str) -> Link | None:
+    info = catalog.get(graph[node_id].class_type)
+    if info is not None and not info.output_node:
+        return None
+    if info is None and not graph[node_id].class_type.startswith(("SaveImage", "PreviewImage")):
+        return None
+    return _image_input(graph, catalog, node_id)
+
+
+def _refuse_paid(graph: Graph, catalog: NodeCatalog, settings: AuditSettings) -> None:
+    paid = [
+        f"{node_id} ({node.class_type})"
+        for node_id, node in graph.items()
+        if (info := catalog.get(node.class_type)) and info.paid
+    ]
+    if paid and not settings.allow_paid_nodes:
+        raise WorkflowError(
+            f"The workflow calls paid services in node {', '.join(paid)}; allow paid nodes to run them."
+        )
+
+
+def _no_players(target: Link, graph: Graph, locked: list[Component]) -> str:
+    if not locked:
+        return (
+            f"No players were found upstream of node {target.node!r} ({graph[target.node].class_type}): it has no "
+            "checkpoint, LoRA, VAE, ControlNet or prompt; wire the output of a generating workflow."
+        )
+    listed = "; ".join(f"{component.name} ({component.kind}): {component.reason}" for component in locked)
+    return f"No players were found upstream of node {target.node!r}; all components are locked: {listed}."
+
+
+def _spread(noise: list[NoiseInput], base: Graph) -> list[NoiseInput]:
+    """Noise inputs also of the nodes that were duplicated for the positive prompt."""
+    known = {item.node: item for item in noise}
+    extra = [
+        NoiseInput(node_id, known[origin].input, known[origin].seed)
+        for node_id in base
+        if "+positive" in node_id and (origin := node_id.split("+positive")[0]) in known
+    ]
+    return [*noise, *extra]
+
+
+def _sampler_runs(
+    rewriter: Rewriter, base: Graph, catalog: NodeCatalog, noise: list[NoiseInput], seeds: int, count: int
+) -> int:
+    """Distinct sampler executions over all coalitions and seeds."""
+    samplers = [node_id for node_id, node in base.items() if _is_sampler(node, catalog)]
+    distinct = rewriter.distinct(samplers, range(count))
+    return sum(len(digests) for digests in distinct.values()) * (seeds if noise else 1)
+
+
+def _is_sampler(node: Node, catalog: NodeCatalog) -> bool:
+    info = catalog.get(node.class_type)
+    return info is not None and info.has_output("LATENT", "IMAGE") and info.has_input("MODEL", "GUIDER")
+
+
+def _batch(graph: Graph, catalog: NodeCatalog) -> int:
+    """Images per prompt by the workflow's own batch sizes."""
+    batch = 1
+    for node in graph.values():
+        info = catalog.get(node.class_type)
+        if info is None or not info.has_output("LATENT"):
+            continue
+        for name in ("batch_size", "amount"):
+            value = constant(graph, node.inputs.get(name))
+            if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= 4096:
+                batch *= value
+    return batch
+
+
+def _cost_kind(kind: str) -> str:
+    return kind if kind in COST_ORDER else "lora"
+
+
+def _is_graph(workflow: Any) -> bool:
+    return isinstance(workflow, dict) and bool(workflow) and all(isinstance(node, Node) for node in workflow.values())
