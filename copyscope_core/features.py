@@ -1,0 +1,216 @@
+"""Features of images: the extractor's contract, FID's Inception behind it, and a cache by pixel hash."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import re
+import uuid
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from .errors import ImageError, StoreError
+from .images import ImageFile, Pixels, resize_bicubic
+
+if TYPE_CHECKING:
+    import torch
+
+    from .inception import FIDInception
+
+log = logging.getLogger(__name__)
+
+Features: TypeAlias = npt.NDArray[np.float32]
+"""One row an image, float32, (n, dimension)."""
+Progress: TypeAlias = Callable[[int, int], None]
+"""Called with how many of how many distinct images are done; may raise to interrupt."""
+
+BATCH_SIZE = 16
+INCEPTION_ID = "fid-inception-2015-12-05.clean-bicubic-299.f32"
+
+
+class FeatureExtractor(Protocol):
+    """What turns images into vectors. The row of an image must not depend on the images beside it."""
+
+    @property
+    def id(self) -> str:
+        """Names network, weights and preprocessing; a folder name, so letters, digits, ``.``, ``_`` and ``-``."""
+
+    @property
+    def dimension(self) -> int:
+        """Length of a feature vector."""
+
+    def __call__(self, images: Sequence[Pixels]) -> Features:
+        """Features of a few images, uint8 (H, W, 3) of any sizes: float32, (n, dimension)."""
+
+
+class InceptionExtractor:
+    """FID's Inception, 2048 numbers an image; the network is loaded at the first call.
+
+    Args:
+        device: where the network runs; the bundled network is put there, a ``model`` that is passed in must be there.
+        batch_size: images that go through the network at a time.
+        model: a network to use instead of loading one.
+        run: called instead of the network with each batch, float32 (n, 3, 299, 299) in 0…255 on the CPU, and gives
+            (n, 2048) on any device. A host with its own model management loads the network and picks the device here.
+    """
+
+    id = INCEPTION_ID
+    dimension = 2048
+
+    def __init__(
+        self,
+        device: torch.device | str = "cpu",
+        batch_size: int = BATCH_SIZE,
+        model: FIDInception | None = None,
+        run: Callable[[torch.Tensor], torch.Tensor] | None = None,
+    ) -> None:
+        if batch_size < 1:
+            raise ValueError("batch_size must be at least 1.")
+        self.device = device
+        self.batch_size = batch_size
+        self._model = model
+        self._run = run
+
+    def __call__(self, images: Sequence[Pixels]) -> Features:
+        """Features of images, float32 (n, 2048); never holds more than one batch of resized images."""
+        import torch
+
+        from .inception import INPUT_SIZE, full_precision
+
+        run = self._run or self._on_device
+        rows = np.empty((len(images), self.dimension), dtype=np.float32)
+        for start in range(0, len(images), self.batch_size):
+            part = images[start : start + self.batch_size]
+            resized = np.stack([resize_bicubic(pixels, INPUT_SIZE, INPUT_SIZE) for pixels in part])
+            batch = torch.from_numpy(resized).permute(0, 3, 1, 2)  # channels last in memory, as the network's weights
+            with full_precision():
+                rows[start : start + len(part)] = run(batch).float().cpu().numpy()
+        return rows
+
+    def _on_device(self, batch: torch.Tensor) -> torch.Tensor:
+        if self._model is None:
+            from .inception import load_inception
+
+            self._model = load_inception(self.device)
+        output: torch.Tensor = self._model(batch.to(self.device))
+        return output
+
+
+class FeatureCache:
+    """Features by pixel hash: each distinct image is computed once.
+
+    Vectors lie in ``folder/<extractor id>/<pixel sha-256>.npy``; without a folder they are kept in memory.
+
+    Raises:
+        ValueError: the extractor's id is no plain folder name.
+    """
+
+    def __init__(self, folder: Path | None, extractor: FeatureExtractor, batch_size: int = BATCH_SIZE) -> None:
+        if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]*", extractor.id):
+            raise ValueError(f"The extractor id {extractor.id!r} is no plain folder name.")
+        self.extractor = extractor
+        self.batch_size = batch_size
+        self.folder = None if folder is None else Path(folder) / extractor.id
+        self._memory: dict[str, npt.NDArray[np.float32]] = {}
+
+    def features(
+        self, images: Sequence[ImageFile | tuple[Pixels, str]], progress: Progress | None = None
+    ) -> npt.NDArray[np.float32]:
+        """Features in the order of ``images``, from the cache where it has them.
+
+        Args:
+            images: image files, or pairs of pixels and their ``pixel_hash``.
+            progress: called once for what the cache had, then after each batch. If it raises, what was finished
+                before is kept.
+
+        Returns:
+            float32, (n, dimension).
+
+        Raises:
+            ImageError: the extractor gave NaN or infinite numbers for an image.
+            StoreError: a vector cannot be written.
+        """
+        pairs = [(item.pixels, item.pixel_sha256) if isinstance(item, ImageFile) else item for item in images]
+        pixels_of = {key: pixels for pixels, key in pairs}
+        found = {key: row for key in pixels_of if (row := self._read(key)) is not None}
+        missing = [key for key in pixels_of if key not in found]
+        if progress is not None and found:
+            progress(len(found), len(pixels_of))
+        for start in range(0, len(missing), self.batch_size):
+            keys = missing[start : start + self.batch_size]
+            for key, row in zip(keys, self._compute([pixels_of[key] for key in keys]), strict=True):
+                self._write(key, row)
+                found[key] = row
+            if progress is not None:
+                progress(len(found), len(pixels_of))
+        if not pairs:
+            return np.empty((0, self.extractor.dimension), dtype=np.float32)
+        return np.stack([found[key] for _, key in pairs])
+
+    def _compute(self, images: list[Pixels]) -> npt.NDArray[np.float32]:
+        rows = np.asarray(self.extractor(images), dtype=np.float32)
+        if rows.shape != (len(images), self.extractor.dimension):
+            raise ValueError(f"The extractor {self.extractor.id} gave an array of shape {rows.shape}.")
+        if not np.isfinite(rows).all():
+            raise ImageError(
+                f"The extractor {self.extractor.id} gave NaN or infinite features; "
+                "run it on another device or in float32."
+            )
+        return rows
+
+    def _path(self, key: str) -> Path | None:
+        if not re.fullmatch(r"[0-9a-f]{64}", key):
+            raise ValueError(f"{key!r} is no SHA-256.")
+        return None if self.folder is None else self.folder / f"{key}.npy"
+
+    def _read(self, key: str) -> npt.NDArray[np.float32] | None:
+        path = self._path(key)
+        if path is None:
+            return self._memory.get(key)
+        try:
+            row = np.load(path, allow_pickle=False)
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile) as error:
+            log.warning("The stored features %s cannot be read (%s); they are computed again.", path, error)
+            return None
+        if (
+            not isinstance(row, np.ndarray)
+            or row.shape != (self.extractor.dimension,)
+            or row.dtype != np.float32
+            or not np.isfinite(row).all()
+        ):
+            log.warning("The stored features %s are damaged; they are computed again.", path)
+            return None
+        return row
+
+    def _write(self, key: str, row: npt.NDArray[np.float32]) -> None:
+        path = self._path(key)
+        if path is None:
+            self._memory[key] = row.copy()
+            return
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with _replacing(path) as temporary, temporary.open("wb") as file:
+                np.save(file, row, allow_pickle=False)
+        except OSError as error:
+            raise StoreError(
+                f"Features cannot be written to {path.parent} ({error.strerror or error}); "
+                "free some space or choose another folder."
+            ) from error
+
+
+@contextlib.contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """A temporary name beside ``path`` that takes its place at the end, and is removed if something fails."""
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
