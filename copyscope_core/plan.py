@@ -157,7 +157,7 @@ def make_plan(
         warnings.append(
             f"Unknown node classes are kept as they are: {', '.join(unknown)}; with a server they are looked up."
         )
-    rest = unmeasured(original, rewriter.reachable(0), found.components, found.images)
+    rest = unmeasured(rewriter.nodes(0), found.components, found.images)
     return Plan(
         original, target, tuple(players), tuple(locked), tuple(rest), found.images, tuple(noise), seeds,
         _batch(original, catalog), settings, tuple(warnings), rewriter,
@@ -186,7 +186,8 @@ def find_target(graph: Graph, catalog: NodeCatalog, output: str | None) -> Link:
     enumerators = [node for node in graph.values() if node.class_type == ENUMERATOR]
     links = {link for node in enumerators if isinstance(link := node.inputs.get("image"), Link)}
     if not links:
-        links = {link for node_id in graph if (link := _image_output(graph, catalog, node_id))}
+        used = {link.node for link in consumers(graph)}
+        links = {link for node_id in graph if node_id not in used and (link := _image_output(graph, catalog, node_id))}
     if not links:
         raise WorkflowError("The workflow has no node that saves or previews an image; add a Save Image node.")
     if len(links) > 1:

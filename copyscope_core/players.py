@@ -7,7 +7,7 @@ loaders and patches of families and packs that are not known here are found too.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any
@@ -123,46 +123,42 @@ def discover(graph: Graph, target: Link, catalog: NodeCatalog, settings: AuditSe
             loaders.setdefault(f"{kind} {graph[node_id].class_type} {dict(graph[node_id].inputs)}", []).append(node_id)
         elif info is not None and _is_patch(graph[node_id], info):
             found.append(_patch(graph, catalog, node_id, info))
-    sources = [_loader(graph, catalog, tuple(nodes), settings, target) for nodes in loaders.values()]
+    in_file_order = sorted(loaders.values(), key=lambda nodes: list(graph).index(nodes[0]))
+    sources = [_loader(graph, catalog, tuple(nodes), settings, target) for nodes in in_file_order]
     base, prompts = _prompts(graph, catalog, settings)
     images = tuple(_images(graph, order))
     base, image_players = _image_players(base, graph, images, settings)
-    order_of = {node_id: position for position, node_id in enumerate(order)}
-    models = sorted([*sources, *found], key=lambda c: (c.kind not in ("checkpoint", "unet"), order_of[c.node]))
+    models = [
+        *(c for c in sources if c.kind in ("checkpoint", "unet")),
+        *(c for c in sources if c.kind == "clip"),
+        *found,
+        *(c for c in sources if c.kind == "vae"),
+    ]
     return Discovery(base, tuple(_unique([*models, *prompts, *image_players])), images)
 
 
 def unmeasured(
-    graph: Graph, remaining: set[str], components: Sequence[Component], images: Sequence[InputImage]
+    empty: Iterable[tuple[str, Node]], components: Sequence[Component], images: Sequence[InputImage]
 ) -> list[Unmeasured]:
     """What is present in every coalition and is no component: models in other nodes, images, embeddings.
 
     Args:
-        remaining: the nodes that the empty coalition uses.
+        empty: the nodes of the empty coalition, each with the id of the workflow's node it comes from.
     """
     known = {node for component in components for node in component.nodes if component.files}
     image_players = {component.node for component in components if component.kind == "image"}
     result = []
-    for node_id, node in graph.items():
-        if node_id not in remaining:
-            continue
+    for node_id, node in empty:
         for name, value in node.inputs.items():
             if is_model_file(value) and node_id not in known:
-                result.append(
-                    Unmeasured(node_id, node.class_type, f"{name}: {value}", "a model in a node with no absence rule")
-                )
+                reason = "a model in a node with no absence rule"
+                result.append(Unmeasured(node_id, node.class_type, f"{name}: {value}", reason))
             elif isinstance(value, str):
+                reason = "a textual inversion in a text that stays"
                 for embedding in re.findall(r"embedding:([^\s,()\[\]:]+)", value):
-                    result.append(
-                        Unmeasured(
-                            node_id,
-                            node.class_type,
-                            f"embedding: {embedding}",
-                            "a textual inversion in a text that stays",
-                        )
-                    )
+                    result.append(Unmeasured(node_id, node.class_type, f"embedding: {embedding}", reason))
     for image in images:
-        if image.node not in image_players and image.node in graph:
+        if image.node not in image_players:
             result.append(
                 Unmeasured(
                     image.node,
@@ -285,7 +281,8 @@ def _loader(
             ""
             if source
             else (
-                "the workflow has no checkpoint whose own VAE could stand in; its share was not measured; name a baseline VAE"
+                "the workflow has no checkpoint whose own VAE could stand in, so its share was not measured; "
+                "name a baseline VAE to measure it"
             )
         )
     else:
@@ -364,7 +361,8 @@ def _image_players(
     for node_id in settings.image_players:
         if node_id not in by_node:
             raise PlayerError(
-                f"Node {node_id!r} loads no image upstream of the audited output; image loaders there: {', '.join(by_node) or 'none'}."
+                f"Node {node_id!r} loads no image upstream of the audited output; "
+                f"image loaders there: {', '.join(by_node) or 'none'}."
             )
         added, rule = rules.grey_image(graph, node_id)
         base.update(added)

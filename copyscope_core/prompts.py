@@ -93,7 +93,7 @@ def without_phrase(text: str, phrase: str, neutral: str = "") -> str:
         text = bracketed.sub(mark, text)
     text = re.sub(rf"\s*,\s*{mark}\s*(?=,|$|[)\]:])", "", text)
     text = re.sub(rf"(^|[(\[])\s*{mark}\s*,\s*", r"\1", text)
-    text = re.sub(rf"\s+{mark}(?=\s|$)|{mark}\s*", "", text)
+    text = re.sub(rf"\s+{mark}(?=[\s,)\]]|$)|{mark}\s*", "", text)
     return text.strip(" ") if text.strip() else ""
 
 

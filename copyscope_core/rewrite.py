@@ -89,10 +89,10 @@ class Rewriter:
         """Whether the node is one of the user's own, unchanged."""
         return digest in self._ids
 
-    def reachable(self, mask: int) -> set[str]:
-        """The ids, in the base graph, of the nodes that a coalition uses."""
-        target = self.target(mask)
-        return {self.origin[digest] for digest in topological_order(self.pool, [target.node])}
+    def nodes(self, mask: int) -> list[tuple[str, Node]]:
+        """The pool nodes of a coalition, each with the id of the base node it comes from."""
+        order = topological_order(self.pool, [self.target(mask).node])
+        return [(self.origin[digest], self.pool[digest]) for digest in order]
 
     def distinct(self, node_ids: Iterable[str], masks: Iterable[int]) -> dict[str, set[str]]:
         """For each node id, the digests it takes in the given coalitions that use it."""

@@ -1,6 +1,6 @@
 """Write ``copyscope_core/data/object_info.json``: the types of ComfyUI's own nodes, from a running server.
 
-    python tools/make_node_snapshot.py http://127.0.0.1:8188
+    python tools/make_node_snapshot.py http://127.0.0.1:8188      (or a saved /object_info)
 
 Run it against a server that has no custom nodes. File lists, tooltips and defaults are left out.
 """
@@ -40,9 +40,13 @@ def slim(raw: dict[str, Any]) -> dict[str, Any]:
 
 
 def main() -> None:
-    with urllib.request.urlopen(sys.argv[1].rstrip("/") + "/object_info") as answer:
-        info = json.load(answer)
-    lines = [f"{json.dumps(name)}: {json.dumps(slim(raw), sort_keys=True)}" for name, raw in sorted(info.items())]
+    source = sys.argv[1]
+    if Path(source).is_file():
+        info = json.loads(Path(source).read_text(encoding="utf-8"))
+    else:
+        with urllib.request.urlopen(source.rstrip("/") + "/object_info") as answer:
+            info = json.load(answer)
+    lines = [f"{json.dumps(name)}: {json.dumps(slim(raw))}" for name, raw in sorted(info.items())]
     TARGET.parent.mkdir(exist_ok=True)
     TARGET.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8", newline="\n")
     print(f"{len(lines)} node classes, {TARGET.stat().st_size:,} bytes → {TARGET}")
