@@ -1,0 +1,341 @@
+"""The run folder: finished coalitions on disk, each whole or absent.
+
+An entry is written to a temporary sibling folder, flushed, and renamed into place, with ``entry.json`` written last and
+the SHA-256 of every image in it. A damaged entry is named in the log, removed, and counts as absent, so that the same
+command makes it again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import re
+import secrets
+import shutil
+import stat
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, SoftFileLock, Timeout
+
+from .errors import StoreError
+from .files import TEMPORARY_SUFFIX, disk_errors, sync_folder, write_json_atomic, write_synced
+from .images import ImageFile, read_image
+
+RUN_FILE = "run.json"
+RUN_MARK = "copyscope_run"
+LOCK_FILE = ".copyscope.lock"
+ENTRY_FILE = "entry.json"
+COALITIONS = "coalitions"
+FEATURES = "features"
+STALE_SECONDS = 600.0
+
+_VERSION = 1
+_KEY = re.compile(r"[0-9a-f]{64}\Z")
+_IMAGE_NAME = re.compile(r"[0-9]{4,9}\.png\Z")
+_RENAME_TRIES = 5
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class StoredImage:
+    """One image of an entry: its file's name and what must be true of it."""
+
+    name: str
+    file_sha256: str
+    pixel_sha256: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One finished coalition at one seed offset."""
+
+    key: str
+    images: tuple[StoredImage, ...]
+    meta: dict[str, Any]
+
+
+class _Damaged(Exception):
+    """An entry is not what was written; the message says how."""
+
+
+class RunStore:
+    """The finished coalitions of one run folder. Nothing is created before the first write."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = Path(folder)
+
+    @property
+    def coalitions_folder(self) -> Path:
+        """Where the entries are."""
+        return self.folder / COALITIONS
+
+    @property
+    def features_folder(self) -> Path:
+        """Where the feature cache is."""
+        return self.folder / FEATURES
+
+    def entry_folder(self, key: str) -> Path:
+        """The folder of an entry.
+
+        Raises:
+            StoreError: ``key`` is not 64 lower-case hex digits.
+        """
+        if not _KEY.match(key):
+            raise StoreError(f"A stored coalition's key must be 64 hex digits, not {key[:80]!r}.")
+        return self.coalitions_folder / key
+
+    def has(self, key: str) -> bool:
+        """Whether an entry is there, without checking its files; :meth:`read` checks.
+
+        Raises:
+            StoreError: ``key`` is not 64 lower-case hex digits.
+        """
+        return (self.entry_folder(key) / ENTRY_FILE).is_file()
+
+    def keys(self) -> list[str]:
+        """The keys of all entries that are there, sorted, without checking their files."""
+        try:
+            names = [item.name for item in self.coalitions_folder.iterdir()]
+        except OSError:
+            return []
+        return sorted(name for name in names if _KEY.match(name) and self.has(name))
+
+    def read(self, key: str) -> Entry | None:
+        """The entry, with every file checked against its SHA-256; None where it is absent or was damaged.
+
+        A damaged entry is named in the log and removed.
+
+        Raises:
+            StoreError: ``key`` is no key, or the folder cannot be read or cleared.
+        """
+        folder = self.entry_folder(key)
+        try:
+            return _load_entry(folder, key)
+        except _Damaged as damage:
+            _LOG.warning("The stored coalition %s is damaged (%s); it is removed and made again.", folder, damage)
+            self._discard(folder)
+            return None
+
+    def write(self, key: str, images: Sequence[bytes], meta: Mapping[str, Any]) -> Entry:
+        """Store one coalition's images (PNG files' bytes, in batch order) and return its entry.
+
+        Where a whole entry of this key is already there (another process was faster), that one is kept and returned.
+
+        Raises:
+            StoreError: ``key`` is no key, there is no image, the disk is full or the folder cannot be written.
+            ImageError: an image cannot be read.
+        """
+        target = self.entry_folder(key)
+        if not images:
+            raise StoreError(f"The coalition {key[:12]} has no image to store; its workflow gave none.")
+        temporary = self.coalitions_folder / f".{key}.{os.getpid()}-{secrets.token_hex(4)}{TEMPORARY_SUFFIX}"
+        try:
+            with disk_errors(target):
+                temporary.mkdir(parents=True)
+                entry = _write_entry(temporary, key, images, meta)
+                for _ in range(_RENAME_TRIES):
+                    try:
+                        temporary.rename(target)
+                    except OSError:
+                        if not os.path.lexists(target):
+                            raise
+                        existing = self.read(key)
+                        if existing is not None:
+                            return existing
+                    else:
+                        sync_folder(self.coalitions_folder)
+                        return entry
+            raise StoreError(f"{target} could not be put in its place; check that no other program holds it open.")
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+    def images(self, entry: Entry) -> list[ImageFile]:
+        """The entry's images, decoded, in batch order.
+
+        Raises:
+            StoreError: an image's pixels are not those that were stored.
+            ImageError: an image cannot be read.
+        """
+        folder = self.entry_folder(entry.key)
+        files = []
+        for stored in entry.images:
+            image = read_image(folder / stored.name)
+            if image.pixel_sha256 != stored.pixel_sha256:
+                raise StoreError(f"{folder / stored.name} was changed after it was stored; run the same command again.")
+            files.append(image)
+        return files
+
+    def write_run(self, data: Mapping[str, Any]) -> None:
+        """Write ``run.json`` with CopyScope's mark; the time of the first writing is kept.
+
+        Raises:
+            StoreError: the disk is full or the folder cannot be written.
+        """
+        earlier = self.read_run() or {}
+        created = earlier.get("created") or datetime.now(timezone.utc).isoformat(timespec="seconds")
+        write_json_atomic(self.folder / RUN_FILE, {RUN_MARK: _VERSION, "created": created, **data})
+
+    def read_run(self) -> dict[str, Any] | None:
+        """What ``run.json`` holds; None where it is absent, damaged (which is logged) or not CopyScope's."""
+        return read_run_file(self.folder)
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the run folder for one audit. The system frees the lock of a process that died.
+
+        Raises:
+            StoreError: another audit holds the folder, or it cannot be written.
+        """
+        with disk_errors(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+        held = self._acquire()
+        try:
+            self._sweep()
+            yield
+        finally:
+            held.release()
+
+    def _acquire(self) -> FileLock | SoftFileLock:
+        path = self.folder / LOCK_FILE
+        for kind in (FileLock, SoftFileLock):
+            lock = kind(path)
+            with disk_errors(path):
+                try:
+                    lock.acquire(timeout=0)
+                except NotImplementedError:
+                    continue
+                except Timeout as error:
+                    raise StoreError(
+                        f"Another audit is running in {self.folder}; wait until it ends, or choose another output folder."
+                    ) from error
+            return lock
+        raise StoreError(f"{self.folder} is on a file system without locks; choose another output folder.")
+
+    def _sweep(self) -> None:
+        """Remove what writers that were killed left half-written."""
+        with contextlib.suppress(OSError):
+            for item in list(self.coalitions_folder.iterdir()):
+                if item.name.endswith(TEMPORARY_SUFFIX) and time.time() - item.lstat().st_mtime > STALE_SECONDS:
+                    shutil.rmtree(item, ignore_errors=True)
+
+    def _discard(self, folder: Path) -> None:
+        aside = self.coalitions_folder / f".{folder.name}.{os.getpid()}-{secrets.token_hex(4)}{TEMPORARY_SUFFIX}"
+        with disk_errors(folder):
+            try:
+                folder.rename(aside)
+            except FileNotFoundError:
+                return
+            if stat.S_ISDIR(aside.lstat().st_mode):
+                shutil.rmtree(aside)
+            else:
+                aside.unlink()
+
+
+def read_run_file(folder: Path) -> dict[str, Any] | None:
+    """What a folder's ``run.json`` holds; None where it is absent, a link, damaged (logged) or not CopyScope's."""
+    path = folder / RUN_FILE
+    try:
+        if not stat.S_ISREG(path.lstat().st_mode):
+            return None
+        data = json.loads(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError, RecursionError) as error:
+        _LOG.warning("%s is damaged (%s) and counts as absent.", path, error)
+        return None
+    return data if isinstance(data, dict) and data.get(RUN_MARK) == _VERSION else None
+
+
+def _write_entry(folder: Path, key: str, images: Sequence[bytes], meta: Mapping[str, Any]) -> Entry:
+    """Write the images and then ``entry.json`` into a fresh folder. Raises OSError and ImageError."""
+    stored = []
+    for index, data in enumerate(images):
+        path = folder / f"{index:04d}.png"
+        write_synced(path, data)
+        image = read_image(path)
+        height, width = image.pixels.shape[:2]
+        digest = hashlib.sha256(data).hexdigest()
+        stored.append(StoredImage(path.name, digest, image.pixel_sha256, int(width), int(height)))
+    plain = json.loads(json.dumps(dict(meta), allow_nan=False))
+    entry = Entry(key, tuple(stored), plain)
+    body = {"version": _VERSION, "key": key, "images": [asdict(item) for item in stored], "meta": entry.meta}
+    text = json.dumps({**body, "sha256": _checksum(body)}, ensure_ascii=True, indent=1, allow_nan=False)
+    write_synced(folder / ENTRY_FILE, text.encode("ascii"))
+    sync_folder(folder)
+    return entry
+
+
+def _load_entry(folder: Path, key: str) -> Entry | None:
+    """Read and check one entry; None where its folder is absent. Raises _Damaged and StoreError."""
+    try:
+        mode = folder.lstat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    if not stat.S_ISDIR(mode):
+        raise _Damaged("it is not a folder")
+    try:
+        data = json.loads(_regular(folder / ENTRY_FILE))
+    except (ValueError, RecursionError) as error:
+        raise _Damaged(f"{ENTRY_FILE} is not whole") from error
+    if not isinstance(data, dict) or data.pop("sha256", None) != _checksum(data):
+        raise _Damaged(f"{ENTRY_FILE} does not agree with its checksum")
+    if data.get("version") != _VERSION or data.get("key") != key:
+        raise _Damaged(f"{ENTRY_FILE} belongs to another coalition or version")
+    try:
+        images = tuple(_stored_image(item) for item in data["images"])
+        meta = data["meta"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise _Damaged(f"{ENTRY_FILE} lacks a field") from error
+    if not isinstance(meta, dict):
+        raise _Damaged(f"{ENTRY_FILE} lacks a field")
+    if not images:
+        raise _Damaged("it has no image")
+    for image in images:
+        if not _IMAGE_NAME.match(image.name):
+            raise _Damaged(f"{image.name!r} is no image of CopyScope's")
+        if hashlib.sha256(_regular(folder / image.name)).hexdigest() != image.file_sha256:
+            raise _Damaged(f"{image.name} does not agree with its checksum")
+    return Entry(key, images, meta)
+
+
+def _stored_image(item: Any) -> StoredImage:
+    """Raises KeyError, TypeError or ValueError where a field is missing or of the wrong kind."""
+    image = StoredImage(**item)
+    texts = (image.name, image.file_sha256, image.pixel_sha256)
+    if (
+        not all(isinstance(text, str) for text in texts)
+        or type(image.width) is not int
+        or type(image.height) is not int
+    ):
+        raise TypeError("a field of an image is of the wrong kind")
+    return image
+
+
+def _regular(path: Path) -> bytes:
+    """The bytes of a regular file. Raises _Damaged where it is missing or a link, StoreError where unreadable."""
+    try:
+        if not stat.S_ISREG(path.lstat().st_mode):
+            raise _Damaged(f"{path.name} is not a plain file")
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise _Damaged(f"{path.name} is missing") from error
+    except OSError as error:
+        raise StoreError(f"{path} cannot be read ({error.strerror or error}); check the folder's rights.") from error
+
+
+def _checksum(body: Mapping[str, Any]) -> str:
+    try:
+        text = json.dumps(body, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+    except RecursionError:
+        return ""
+    return hashlib.sha256(text.encode("ascii")).hexdigest()
