@@ -1,0 +1,45 @@
+from copyscope_core.graph import parse_graph
+from copyscope_core.keys import RunContext, file_names, launch_flags
+
+from .workflows import node, with_lora
+
+GRAPH = parse_graph(with_lora())
+
+
+def context(token="t", **files):
+    return RunContext({"comfyui": "0.8.0"}, files or {"dream.safetensors": "a", "style.safetensors": "b"}, token)
+
+
+def test_key_depends_on_graph_files_and_environment() -> None:
+    key = context().key("d", GRAPH)
+    assert key == context().key("d", GRAPH)
+    assert key != context().key("e", GRAPH)
+    assert key != context(**{"dream.safetensors": "a", "style.safetensors": "c"}).key("d", GRAPH)
+    assert key != RunContext({"comfyui": "0.9.0"}, context().files, "t").key("d", GRAPH)
+
+
+def test_token_counts_only_where_a_file_is_not_hashed() -> None:
+    assert context(token="1").key("d", GRAPH) == context(token="2").key("d", GRAPH)
+    partial = {"dream.safetensors": "a", "style.safetensors": None}
+    assert context(token="1", **partial).key("d", GRAPH) != context(token="2", **partial).key("d", GRAPH)
+
+
+def test_file_names() -> None:
+    graph = parse_graph({"1": node("LoadImage", image="sub/x.PNG [input]"),
+                         "2": node("Stack", lora_1={"on": True, "lora": "a.safetensors"}, text="x")})  # fmt: skip
+    assert file_names(graph.values()) == ["a.safetensors", "sub/x.PNG [input]"]
+
+
+def test_launch_flags_keep_what_may_change_images() -> None:
+    argv = [
+        "main.py",
+        "--cpu",
+        "--port",
+        "8188",
+        "--listen",
+        "--fp32-vae",
+        "--base-directory=/x",
+        "--reserve-vram",
+        "2",
+    ]
+    assert launch_flags(argv) == ["--cpu", "--fp32-vae", "--reserve-vram 2"]
