@@ -1,0 +1,159 @@
+"""From images to numbers: the features of every coalition and of the reference, and their evaluation.
+
+Shared by audits on a server, audits in a graph and images already on disk. One coalition's images are in memory at a
+time; features come from the cache where it has them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .coalitions import label
+from .errors import ImageError
+from .evaluate import Caution, Evaluation, evaluate
+from .features import FeatureCache
+from .images import ImageFile, describe_defects, match_record, match_reference, pixel_hash
+
+Progress = Callable[[int, int], None]
+"""Called with (coalitions done, coalitions in all); may raise to interrupt."""
+
+_MOST_NAMED = 4
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What a report is built from.
+
+    Attributes:
+        evaluation: distances and Shapley values.
+        reference: record of the reference images, as ``report_schema.Reference`` reads it.
+        images: mask → records of the coalition's images, as ``report_schema.ImageFile`` reads them.
+        warnings: about the images themselves.
+    """
+
+    evaluation: Evaluation
+    reference: dict[str, Any]
+    images: dict[int, list[dict[str, Any]]]
+    warnings: tuple[Caution, ...]
+
+
+def measure(
+    names: Sequence[str],
+    load: Callable[[int], Sequence[tuple[ImageFile, int | None]]],
+    reference: Sequence[ImageFile],
+    cache: FeatureCache,
+    progress: Progress | None = None,
+) -> Measurement:
+    """Measure all 2ⁿ coalitions against the reference.
+
+    Args:
+        names: the players.
+        load: gives a coalition's images, each with its seed offset (None: unknown), in the order of the seeds.
+        reference: the rights holder's images; brought to the generated images' size and aspect.
+        cache: features by pixel hash.
+
+    Raises:
+        ImageError: a coalition has no images, or images differ in size.
+    """
+    count = 1 << len(names)
+    features: dict[int, NDArray[np.float32]] = {}
+    hashes: dict[int, tuple[str, ...]] = {}
+    records: dict[int, list[dict[str, Any]]] = {}
+    defects: list[str] = []
+    size: tuple[int, int] | None = None
+    full = count - 1
+    for done, mask in enumerate(range(full, -1, -1)):
+        images = load(mask)
+        size = _same_size([image for image, _ in images], size, label(mask, names))
+        hashes[mask] = tuple(image.pixel_sha256 for image, _ in images)
+        features[mask] = cache.features([image for image, _ in images])
+        records[mask] = [
+            {"file": image.name, "pixel_sha256": image.pixel_sha256, "sha256": image.file_sha256, "seed": seed}
+            for image, seed in images
+        ]
+        for image, seed in images:
+            where = f"{label(mask, names)}, " + (image.name if seed is None else f"seed +{seed}")
+            defects.extend(f"{where} {defect}" for defect in describe_defects(image.pixels))
+        if progress is not None:
+            progress(done + 1, count)
+    width, height = size or (0, 0)
+    matched = [match_reference(image.pixels, width, height) for image in reference]
+    reference_features = cache.features([(pixels, pixel_hash(pixels)) for pixels in matched])
+    return Measurement(
+        evaluate(names, features, reference_features, hashes),
+        {
+            "count": len(reference),
+            "images": [
+                {"file": image.name, "pixel_sha256": image.pixel_sha256, "sha256": image.file_sha256}
+                for image in reference
+            ],
+            "preprocessing": {"method": match_record(width, height), "width": width, "height": height},
+        },
+        records,
+        tuple(_defect_warnings(defects)),
+    )
+
+
+def input_image_warnings(
+    inputs: Mapping[str, ImageFile], reference: Sequence[ImageFile], cache: FeatureCache, measurement: Measurement
+) -> list[Caution]:
+    """Warn of images upstream that match a reference: then the image, not a model, is the likely source.
+
+    An input matches where its pixels, at the generated images' size, are a reference's, or where it is nearer to one
+    than any two reference images are to each other (with one reference: than half its distance to the coalition ∅).
+    """
+    shape = measurement.reference["preprocessing"]
+    pixels = [
+        match_reference(image.pixels, shape["width"], shape["height"]) for image in [*reference, *inputs.values()]
+    ]
+    vectors = cache.features([(item, pixel_hash(item)) for item in pixels]).astype(np.float64)
+    known, given = vectors[: len(reference)], vectors[len(reference) :]
+    between = np.linalg.norm(known[:, None] - known[None], axis=2)
+    limit = (
+        between[np.triu_indices(len(known), 1)].min() if len(known) > 1 else np.sqrt(measurement.evaluation.mean[0]) / 2
+    )
+    result = []
+    for (node, image), vector in zip(inputs.items(), given, strict=True):
+        distances = np.linalg.norm(known - vector, axis=1)
+        nearest = int(distances.argmin())
+        what = f"The input image {image.name} (node {node}) is nearest to the reference {reference[nearest].name}"
+        if distances[nearest] < limit:
+            result.append(
+                Caution(
+                    "input_matches_reference",
+                    f"{what} and matches it (feature distance "
+                    f"{distances[nearest]:.1f}): the image, not a model, is the likely source of the resemblance.",
+                )
+            )
+        else:
+            result.append(Caution("input_image", f"{what}, at feature distance {distances[nearest]:.1f}."))
+    return result
+
+
+def _same_size(images: Sequence[ImageFile], size: tuple[int, int] | None, coalition: str) -> tuple[int, int]:
+    """The one (width, height) of all images."""
+    if not images:
+        raise ImageError(f"The coalition {coalition} has no images.")
+    for image in images:
+        height, width = image.pixels.shape[:2]
+        if size is not None and size != (width, height):
+            raise ImageError(
+                f"The image {image.name} of the coalition {coalition} is {width}×{height} where others are "
+                f"{size[0]}×{size[1]}; all images of an audit must have one size."
+            )
+        size = (width, height)
+    return size or (0, 0)
+
+
+def _defect_warnings(defects: Sequence[str]) -> list[Caution]:
+    if not defects:
+        return []
+    shown = "; ".join(defects[:_MOST_NAMED]) + (
+        f"; and {len(defects) - _MOST_NAMED} more" if len(defects) > _MOST_NAMED else ""
+    )
+    return [Caution("defective_images", f"Some images look broken, and they count in the distances: {shown}.")]
