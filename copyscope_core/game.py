@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from .coalitions import members
 from .errors import GameError
 from .settings import describe
 
@@ -26,13 +27,8 @@ LISTED = 12
 """At most so many coalitions are spelled out in an error message; the rest are counted."""
 
 
-def members(mask: int, players: Sequence[str]) -> tuple[str, ...]:
-    """Names of the players that are present in a coalition, in the players' order."""
-    return tuple(name for bit, name in enumerate(players) if mask >> bit & 1)
-
-
 def mask_of(names: Iterable[str], players: Sequence[str]) -> int:
-    """Bitmask of a coalition that is given by its members' names, in any order.
+    """Bitmask of a coalition that a user's table gives by its members' names, in any order.
 
     Raises:
         GameError: a name is no player, or is given twice.

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from copyscope_core.coalitions import members
 from copyscope_core.errors import GameError
-from copyscope_core.game import LISTED, Game, mask_of, members, parse_game
+from copyscope_core.game import LISTED, Game, mask_of, parse_game
 
 
 def table(players: list[str], **changes: Any) -> dict[str, Any]:

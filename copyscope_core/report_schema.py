@@ -1,0 +1,167 @@
+"""The report's schema: what ``report.json`` holds. ``docs/report.md`` explains each key.
+
+``docs/report.schema.json`` is made from these models by ``tools/make_report_schema.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+SCHEMA_VERSION: Literal["1.0"] = "1.0"
+STATEMENT = "similarity contribution, not a finding of infringement"
+
+
+class Record(BaseModel):
+    """Base of all parts: frozen, finite numbers only, and unknown keys (of later versions) are ignored."""
+
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False, extra="ignore")
+
+
+class ModelFile(Record):
+    """A model file that the workflow loads."""
+
+    file: str = Field(description="File name as the workflow gives it.")
+    kind: str | None = Field(default=None, description="Kind of the component that loads it.")
+    sha256: str | None = Field(default=None, description="SHA-256 of the file, hex; null: not hashed.")
+    autov2: str | None = Field(default=None, description="AutoV2 hash: the first ten digits of the SHA-256.")
+
+
+class Component(Record):
+    name: str = Field(description="Name of the component, unique among players.")
+    kind: str = Field(default="component", description="checkpoint, lora, vae, controlnet, prompt, …")
+    node: str | None = Field(default=None, description="Id of its node in the workflow.")
+    files: list[str] = Field(default_factory=list, description="All model files that it names; hashes are in `models`.")
+    file: str | None = Field(default=None, description="Its model file (the first, where it has several).")
+    sha256: str | None = Field(default=None, description="SHA-256 of that file, hex; null: not hashed.")
+    autov2: str | None = Field(default=None, description="AutoV2 hash of that file.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _first_file(cls, data: Any) -> Any:
+        """``file`` and ``files`` may each be given alone."""
+        if isinstance(data, Mapping):
+            files = data.get("files") or ([data["file"]] if data.get("file") else [])
+            return {**data, "files": files, "file": data.get("file") or next(iter(files), None)}
+        return data
+
+
+class PlayerInfo(Component):
+    """Where a player comes from."""
+
+    absence: str | None = Field(default=None, description="What the workflow becomes when the player is absent.")
+
+
+class PlayerResult(PlayerInfo):
+    """A player and its contribution. Numbers are FID points unless said otherwise; positive: towards the reference."""
+
+    shapley: float = Field(description="Shapley value φ of v(S) = d²(∅) − d²(S).")
+    share: float | None = Field(description="φ/Σ|φ|, signed; null where every φ is 0.")
+    leave_one_out: float = Field(description="v(N) − v(N∖i).")
+    single: float = Field(description="v({i}) − v(∅).")
+    ablation: float = Field(description="Mean FID of the coalitions without the player.")
+    shapley_mean: float = Field(description="Part of φ from the distance of the mean features, ‖Δμ‖².")
+    shapley_covariance: float = Field(description="Part of φ from the spread of the features; both sum to φ.")
+    kid_shapley: float | None = Field(description="Shapley value of the kernel-distance game (KID units), or null.")
+    no_effect: bool | None = Field(description="True: never changes a pixel; null: pixels were not compared.")
+
+
+class LockedComponent(Component):
+    """A component that is present in every coalition, so that its own share was not measured."""
+
+    reason: str = Field(default="", description="Why it is locked and how to measure it.")
+
+
+class UnmeasuredComponent(Component):
+    """Something upstream that is no player, but might matter."""
+
+    class_type: str | None = Field(default=None, description="Class of its node.")
+    reason: str = Field(default="", description="What it is and why it was not measured.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named_by_what_it_is(cls, data: Any) -> Any:
+        """A plan says ``what`` it found, where a component has a ``name``."""
+        if isinstance(data, Mapping) and "name" not in data and "what" in data:
+            return {"kind": "input", **data, "name": data["what"]}
+        return data
+
+
+class ImageFile(Record):
+    """One generated or reference image."""
+
+    file: str = Field(description="File name, relative to its coalition's folder or the reference folder.")
+    pixel_sha256: str | None = Field(default=None, description="SHA-256 of the decoded pixels.")
+    sha256: str | None = Field(default=None, description="SHA-256 of the file.")
+    seed: int | None = Field(default=None, description="Seed offset that made it; null for a reference.")
+
+
+class CoalitionResult(Record):
+    """A coalition and its distance to the reference."""
+
+    members: list[str] = Field(description="Names of the players that are present.")
+    mask: int = Field(description="The same as a bitmask over `players` in their order.")
+    fid: float = Field(description="Fréchet Inception Distance d²(S) to the reference.")
+    fid_mean: float = Field(description="Its part ‖Δμ‖².")
+    fid_covariance: float = Field(description="Its part tr Σ₁ + tr Σ₂ − 2 tr (Σ₁Σ₂)^½.")
+    kid: float | None = Field(description="Unbiased kernel distance, may be negative; null with one image on a side.")
+    value: float = Field(description="v(S) = d²(∅) − d²(S).")
+    images: int = Field(description="Number of images.")
+    folder: str | None = Field(default=None, description="Folder of the images, relative to the report.")
+    image_files: list[ImageFile] = Field(default_factory=list, description="The images, in the order of the seeds.")
+
+
+class Reference(Record):
+    """The rights holder's images."""
+
+    count: int = Field(description="Number of images.")
+    images: list[ImageFile] = Field(default_factory=list, description="Names and hashes.")
+    preprocessing: dict[str, Any] = Field(default_factory=dict, description="How they were brought to size.")
+
+
+class ReportWarning(Record):
+    """Something that changes how to read the result."""
+
+    code: str = Field(default="note", description="A stable name for programs.")
+    message: str = Field(description="One or two sentences for a reader.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bare_sentence(cls, data: Any) -> Any:
+        return {"message": data} if isinstance(data, str) else data
+
+
+class Report(Record):
+    """A CopyScope report."""
+
+    schema_version: Literal["1.0"] = SCHEMA_VERSION
+    statement: str = STATEMENT
+    created: str = Field(description="When, UTC, ISO 8601.")
+    headline: str = Field(description="The answer in one sentence.")
+    players: list[PlayerResult]
+    coalitions: list[CoalitionResult] = Field(description="All 2ⁿ, by bitmask.")
+    locked: list[LockedComponent]
+    unmeasured: list[UnmeasuredComponent]
+    models: list[ModelFile] = Field(description="Model files of players, locked and unmeasured components.")
+    efficiency_gap: float = Field(description="Σφ − (v(N) − v(∅)); rounding only.")
+    seeds: list[int] = Field(description="Seed offsets, added to the workflow's own seed.")
+    settings: dict[str, Any]
+    reference: Reference
+    preprocessing: str = Field(description="Id of everything between an image file and its features.")
+    environment: dict[str, Any] = Field(description="Versions of CopyScope, Python, NumPy, PyTorch, ComfyUI; device.")
+    workflow: dict[str, Any] | None = Field(description="The audited workflow, API format; null for `score`.")
+    deterministic: bool | None = Field(description="Whether two runs gave the same pixels; null: not tried.")
+    warnings: list[ReportWarning]
+
+    def ranked(self) -> list[PlayerResult]:
+        """Players by falling Shapley value."""
+        return sorted(self.players, key=lambda player: -player.shapley)
+
+    def whole(self) -> str:
+        """What all players do together, as a sentence."""
+        nothing, everything = self.coalitions[0], self.coalitions[-1]
+        if len(self.players) == 1:
+            return f"The FID changes from {nothing.fid:.1f} to {everything.fid:.1f}."
+        return f"All components together take the FID from {nothing.fid:.1f} to {everything.fid:.1f}."

@@ -1,0 +1,267 @@
+"""The HTML report: self-contained, inert whatever the names are, and complete."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, PngImagePlugin
+
+from copyscope_core.evaluate import evaluate
+from copyscope_core.report import Report, build_report
+from copyscope_core.report_chart import chart, nice_ticks
+from copyscope_core.report_html import (
+    COALITIONS_SHOWN,
+    IMAGES_PER_COALITION,
+    THUMBNAIL,
+    Picture,
+    render_html,
+    thumbnail,
+    write_html,
+)
+from copyscope_core.report_terms import TERMS
+
+EVIL = "<img src=x onerror=alert(1)>"
+
+
+class Page(HTMLParser):
+    """Collects elements, ids, references and text, and checks that elements nest."""
+
+    VOID = frozenset({"meta", "img", "br", "link", "input", "hr"})
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.words: list[str] = []
+        self.feed(html)
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.words).split())
+
+
+def make_report(players: int = 3, name: str = "lora", **more: object) -> Report:
+    rng = np.random.default_rng(0)
+    noise, reference = rng.normal(size=(6, 8)), rng.normal(size=(5, 8))
+    names = [name, *(f"player {i}" for i in range(1, players))]
+    features = {mask: noise + 3 - 0.4 * mask.bit_count() for mask in range(2**players)}
+    return build_report(
+        evaluate(names, features, reference),
+        players=[{"name": n, "kind": "lora", "node": str(i), "file": f"{n}.safetensors"} for i, n in enumerate(names)],
+        **more,  # type: ignore[arg-type]
+    )
+
+
+def picture(color: str = "red", size: tuple[int, int] = (400, 300)) -> Image.Image:
+    return Image.new("RGB", size, color)
+
+
+def full_page(report: Report | None = None, many: int = 6) -> str:
+    report = report or make_report()
+    images: dict[int, list[Picture]] = {c.mask: [picture()] * many for c in report.coalitions}
+    return render_html(report, images, [picture("blue")] * 3)
+
+
+def test_page_is_well_formed_and_asks_for_nothing() -> None:
+    html = full_page()
+    page = Page(html)
+    tags = {tag for tag, _ in page.elements}
+    assert not tags & {"script", "link", "iframe", "object", "embed", "base", "form", "foreignobject"}
+    for tag, attributes in page.elements:
+        assert not any(key.startswith("on") or key == "style" for key in attributes), (tag, attributes)
+        for key in ("src", "href", "xlink:href", "srcset", "action", "data"):
+            target = attributes.get(key)
+            if target is not None:
+                assert target.startswith(("#", "data:image/jpeg;base64,")), target
+    assert not re.search(r"url\(|@import", html)
+
+
+def test_policy_allows_its_own_style_and_nothing_else() -> None:
+    html = full_page()
+    policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]*)"', html)
+    style = re.search(r"<style>(.*?)</style>", html, re.DOTALL)
+    assert policy is not None
+    assert style is not None
+    digest = base64.b64encode(hashlib.sha256(style[1].encode("utf-8")).digest()).decode()
+    assert policy[1] == (
+        f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+    )
+    assert html.index("Content-Security-Policy") < html.index("<style>")
+
+
+def test_names_and_prompts_are_text() -> None:
+    report = make_report(
+        name=EVIL,
+        locked=[{"name": EVIL, "kind": EVIL, "node": EVIL, "reason": EVIL, "file": EVIL, "sha256": EVIL}],
+        unmeasured=[{"name": "</dl>" + EVIL, "kind": EVIL, "reason": EVIL}],
+        workflow={"1": {"inputs": {"text": "</pre><script>alert(1)</script>" + EVIL}}},
+        settings={EVIL: EVIL},
+        environment={EVIL: EVIL, "none": None},
+        preprocessing=EVIL,
+        warnings=[{"code": EVIL, "message": EVIL}],
+        folders={0: EVIL},
+        images={0: [{"file": '"><script>', "pixel_sha256": EVIL}]},
+        reference={"count": 1, "images": [{"file": EVIL}], "preprocessing": {"x": "{{ 7*7 }}"}},
+    )
+    html = full_page(report)
+    assert "<img src=x" not in html
+    assert "<script" not in html
+    page = Page(html)
+    assert page.text.count(EVIL) > 10
+    assert "{{ 7*7 }}" in page.text
+    for tag, attributes in page.elements:
+        if tag == "img":
+            assert str(attributes["src"]).startswith("data:image/jpeg;base64,")
+
+
+def test_first_screen_answers_and_warns() -> None:
+    report = make_report(
+        locked=[{"name": "sd15", "kind": "checkpoint", "reason": "name a baseline"}],
+        warnings=[{"code": "x", "message": "An input image matches a reference."}],
+        seeds=[0],
+    )
+    text = Page(full_page(report)).text
+    order = [
+        report.headline,
+        "Similarity contribution, not a finding of infringement",
+        "An input image matches a reference.",
+        "One seed was run",
+        "What moves the images towards the reference",
+        "sd15 (checkpoint)",
+        "Leave-one-out",
+    ]
+    places = [text.index(part) for part in order]
+    assert places == sorted(places)
+
+
+def test_everything_is_there() -> None:
+    report = make_report(
+        models=[{"file": "m.safetensors", "kind": "vae", "sha256": "ab" * 32, "autov2": "ab" * 5}],
+        seeds=[0, 1],
+        workflow={"3": {"class_type": "KSampler"}},
+        preprocessing="inception/bicubic",
+        reference={"count": 5, "images": [{"file": "wave.jpg", "pixel_sha256": "cd" * 32}]},
+        images={0: [{"file": "0000.png", "pixel_sha256": "ef" * 32, "seed": 0}]},
+        environment={"comfyui": "0.8.0"},
+    )
+    text = Page(full_page(report)).text
+    for part in ("ab" * 32, "cd" * 32, "ef" * 32, "wave.jpg", "KSampler", "inception/bicubic", "0.8.0", "0, 1"):
+        assert part in text
+    for coalition in report.coalitions:
+        assert f"{coalition.fid:.2f}" in text
+    for item in TERMS.values():
+        assert item.meaning in text
+
+
+def test_ids_are_unique_and_links_lead_somewhere() -> None:
+    report = make_report(locked=[{"name": "x", "kind": "vae"}])
+    page = Page(full_page(report))
+    ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    for _, attributes in page.elements:
+        if "href" in attributes:
+            assert str(attributes["href"])[1:] in ids
+        if "aria-labelledby" in attributes:
+            assert set(str(attributes["aria-labelledby"]).split()) <= set(ids)
+
+
+def test_images_are_capped_small_and_without_their_metadata() -> None:
+    info = PngImagePlugin.PngInfo()
+    info.add_text("workflow", "secret prompt")
+    buffer = io.BytesIO()
+    picture().save(buffer, "PNG", pnginfo=info)
+    item = thumbnail(buffer.getvalue(), "x")
+    assert item.uri is not None
+    raw = base64.b64decode(item.uri.partition(",")[2])
+    assert b"secret" not in raw
+    with Image.open(io.BytesIO(raw)) as small:
+        assert max(small.size) == THUMBNAIL
+        assert small.size == (THUMBNAIL, THUMBNAIL * 3 // 4)
+    page = Page(full_page(many=9))
+    alts = [attributes["alt"] for tag, attributes in page.elements if tag == "img"]
+    assert alts.count("player 1, image 1") == 1
+    assert f"player 1, image {IMAGES_PER_COALITION}" in alts
+    assert f"player 1, image {IMAGES_PER_COALITION + 1}" not in alts
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "P", "RGBA", "I;16", "1", "CMYK"])
+def test_any_image_mode_becomes_a_thumbnail(mode: str) -> None:
+    image = Image.new(mode, (40, 30)) if mode == "I;16" else picture(size=(40, 30)).convert(mode)
+    assert thumbnail(image, "x").uri is not None
+
+
+def test_an_unreadable_image_is_shown_as_missing(tmp_path: Path) -> None:
+    (tmp_path / "bad.png").write_bytes(b"no image")
+    html = render_html(make_report(), {0: [tmp_path / "bad.png", tmp_path / "none.png", b""]})
+    text = Page(html).text
+    for k in (1, 2, 3):
+        assert f"None of the components, image {k} (could not be read)" in text
+
+
+def test_without_images_and_with_one_player() -> None:
+    html = render_html(make_report(1))
+    page = Page(html)
+    assert not any(tag == "img" for tag, _ in page.elements)
+    assert "None of the components" in page.text
+
+
+def test_a_large_game_shows_the_telling_coalitions() -> None:
+    report = make_report(8)
+    page = Page(render_html(report, {c.mask: [picture(size=(8, 8))] for c in report.coalitions}))
+    cards = [attributes for tag, attributes in page.elements if tag == "li" and "card" in str(attributes.get("class"))]
+    assert len(cards) == COALITIONS_SHOWN
+    for part in ("None of the components", "All components", "All but player 7", "256 combinations"):
+        assert part in page.text
+
+
+def test_chart_draws_signed_bars_and_intervals() -> None:
+    players = make_report().players
+    svg = str(chart(players, [(-5.0, 500.0), None, None]))
+    assert svg.count('class="bar toward"') == 3
+    assert svg.count('class="whisker"') == 3
+    moved = players[0].model_copy(update={"shapley": -players[0].shapley, "name": EVIL})
+    svg = str(chart([moved]))
+    assert 'class="bar away"' in svg
+    assert EVIL not in svg
+
+
+def test_chart_of_nothing() -> None:
+    player = make_report().players[0].model_copy(update={"shapley": 0.0, "share": None, "no_effect": True})
+    assert "no effect" in str(chart([player]))
+
+
+@pytest.mark.parametrize(("low", "high"), [(0, 1), (-3.2, 17.9), (-1e-7, 0), (0, 5e5), (-250, 250), (0, 0)])
+def test_ticks_cover_and_contain_zero(low: float, high: float) -> None:
+    ticks = nice_ticks(low, high)
+    assert ticks[0] <= low + 1e-12
+    assert ticks[-1] >= high - 1e-12
+    assert 0 in ticks
+    assert 2 <= len(ticks) <= 9
+
+
+def test_written_atomically_as_utf8(tmp_path: Path) -> None:
+    path = write_html(make_report(name="北斎"), tmp_path)
+    assert "北斎" in path.read_text(encoding="utf-8")
+    assert [file.name for file in tmp_path.iterdir()] == ["report.html"]
