@@ -1,1 +1,6 @@
-"""Makes ``tests/`` importable (``hostutil``) from every test folder."""
+"""Makes ``hostutil`` importable from every test folder, whatever packages the folders form."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))

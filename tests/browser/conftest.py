@@ -1,0 +1,60 @@
+"""Fixtures for tests in a real browser on a real ComfyUI; skipped, loudly, where either is missing.
+
+They need a ComfyUI (COMFYUI_PATH), Chromium (``apt-get install chromium``, or CHROMIUM_PATH) and
+``pip install playwright``; playwright's own browser download is not needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+from hostutil import Server, require_host, start_server
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+try:
+    import frontend
+except ModuleNotFoundError as error:
+    if error.name is None or not error.name.startswith("playwright"):
+        raise
+    frontend = None  # type: ignore[assignment]
+
+NO_PLAYWRIGHT = "NO PLAYWRIGHT: pip install playwright; this browser test did NOT run"
+NO_CHROMIUM = "NO CHROMIUM: apt-get install chromium, or set CHROMIUM_PATH; this browser test did NOT run"
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Headless Chromium."""
+    if frontend is None:
+        pytest.skip(NO_PLAYWRIGHT)
+    chromium = frontend.find_chromium()
+    if chromium is None:
+        pytest.skip(NO_CHROMIUM)
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=frontend.CHROMIUM_FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def comfy(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A ComfyUI on the CPU with this pack, shared by the browser tests."""
+    require_host()
+    base_dir = tmp_path_factory.mktemp("comfy-browser")
+    frontend.write_settings(base_dir)
+    with start_server(base_dir) as server:
+        yield server
+
+
+@pytest.fixture
+def page(browser: Browser, comfy: Server) -> Iterator[Page]:
+    """The front end, open and ready."""
+    page = frontend.open_frontend(browser, comfy.url)
+    yield page
+    page.context.close()

@@ -1,0 +1,154 @@
+"""Drives ComfyUI's own front end in headless Chromium.
+
+page = open_frontend(browser, server.url)      # no dialog in the way, nothing but the server reachable
+load_ui(page, ui)                              # what opening a workflow file does
+graph_to_prompt(page)                          # what Run would send
+screenshot(page, "report-node")                # test-artifacts/report-node.png
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from hostutil import ARTIFACTS
+from playwright.sync_api import Browser, Page
+
+CHROMIUM_FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+QUIET_SETTINGS = {
+    "Comfy.TutorialCompleted": True,  # or the templates dialog opens
+    "Comfy.Workflow.ShowMissingModelsWarning": False,
+    "Comfy.Workflow.ShowMissingNodesWarning": False,
+    "Comfy.VueNodes.AutoScaleLayout": False,
+}
+
+
+def find_chromium() -> str | None:
+    """The browser: CHROMIUM_PATH, else a chromium or Chrome on the path."""
+    named = os.environ.get("CHROMIUM_PATH")
+    if named:
+        return named if Path(named).exists() else None
+    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+    return next((found for found in map(shutil.which, names) if found), None)
+
+
+def write_settings(base_dir: Path, **settings: Any) -> None:
+    """Presets the front end's settings, before the server starts."""
+    path = base_dir / "user" / "default" / "comfy.settings.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({**QUIET_SETTINGS, **settings}), encoding="utf-8")
+
+
+def open_frontend(browser: Browser, url: str, *, width: int = 1400, height: int = 900) -> Page:
+    """A page with the front end ready. Requests to other hosts are refused and kept in ``external_requests(page)``."""
+    context = browser.new_context(viewport={"width": width, "height": height}, service_workers="block")
+    page = context.new_page()
+    host = urlsplit(url).netloc
+    refused: list[str] = []
+    errors: list[str] = []
+
+    def route(route: Any) -> None:
+        target = urlsplit(route.request.url)
+        if target.scheme in ("http", "https") and target.netloc != host:
+            refused.append(route.request.url)
+            route.abort()
+        else:
+            route.continue_()
+
+    page.route("**/*", route)
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.refused, page.errors = refused, errors  # type: ignore[attr-defined]
+    page.goto(url)
+    page.wait_for_function("() => window.app?.graph && window.app?.extensionManager?.setting", timeout=90_000)
+    page.wait_for_function("() => document.querySelector('#graph-canvas, canvas')", timeout=90_000)
+    page.wait_for_timeout(1000)
+    close_dialogs(page)
+    return page
+
+
+def external_requests(page: Page) -> list[str]:
+    """Addresses outside the server that the page asked for (and was refused).
+
+    The front end's own question for ComfyUI releases is not among them.
+    """
+    refused: list[str] = page.refused  # type: ignore[attr-defined]
+    return [url for url in refused if urlsplit(url).netloc != "api.comfy.org"]
+
+
+def page_errors(page: Page) -> list[str]:
+    """Uncaught errors of the page's scripts since it was opened."""
+    return page.errors  # type: ignore[attr-defined, no-any-return]
+
+
+def close_dialogs(page: Page) -> None:
+    """Closes whatever dialog is open (templates, missing models)."""
+    for _ in range(5):
+        masks = page.locator(".p-dialog-mask:visible")
+        if masks.count() == 0:
+            return
+        page.keyboard.press("Escape")
+        page.wait_for_timeout(400)
+
+
+def set_setting(page: Page, name: str, value: Any) -> None:
+    """Changes a setting, say ``Comfy.ColorPalette`` to ``light`` or ``Comfy.VueNodes.Enabled`` (Nodes 2.0)."""
+    page.evaluate("([name, value]) => window.app.extensionManager.setting.set(name, value)", [name, value])
+    page.wait_for_timeout(500)
+
+
+def load_ui(page: Page, ui: dict[str, Any]) -> None:
+    """Opens a UI-format workflow, as dropping its file onto the canvas does."""
+    page.evaluate("async (ui) => { await window.app.loadGraphData(ui) }", ui)
+    close_dialogs(page)
+
+
+def graph_to_prompt(page: Page) -> dict[str, Any]:
+    """The API-format graph that Run would send."""
+    output: dict[str, Any] = page.evaluate("async () => (await window.app.graphToPrompt()).output")
+    return output
+
+
+def serialize(page: Page) -> dict[str, Any]:
+    """The open workflow in UI format, as saving it writes."""
+    ui: dict[str, Any] = page.evaluate("() => JSON.parse(JSON.stringify(window.app.graph.serialize()))")
+    return ui
+
+
+def missing_nodes(page: Page) -> list[str]:
+    """Types of nodes in the open workflow that the front end does not know, insides of subgraphs included."""
+    types: list[str] = page.evaluate(
+        """() => {
+            const graphs = [window.app.graph, ...(window.app.graph.subgraphs?.values() ?? [])]
+            return graphs.flatMap((graph) => graph.nodes).filter((node) => node.has_errors).map((node) => node.type)
+        }"""
+    )
+    return types
+
+
+def queue(page: Page) -> None:
+    """Presses Run."""
+    page.evaluate("async () => { await window.app.queuePrompt(0, 1) }")
+
+
+def screenshot(page: Page, name: str, *, fit: bool = True) -> Path:
+    """Writes test-artifacts/NAME.png, after fitting the graph into the view."""
+    ARTIFACTS.mkdir(exist_ok=True)
+    path = ARTIFACTS / f"{name}.png"
+    if fit:
+        page.evaluate("() => window.app.extensionManager.command?.execute?.('Comfy.Canvas.FitView')")
+        page.wait_for_timeout(700)
+    page.screenshot(path=path)
+    return path
