@@ -33,6 +33,7 @@ QUIET_SETTINGS = {
     "Comfy.Workflow.ShowMissingModelsWarning": False,
     "Comfy.Workflow.ShowMissingNodesWarning": False,
     "Comfy.VueNodes.AutoScaleLayout": False,
+    "LiteGraph.Canvas.MinFontSizeForLOD": 0,  # text stays in screenshots of large graphs
 }
 
 
