@@ -149,7 +149,7 @@ def evaluate(
     counts = tuple(item.count for item in measured)
     warnings = (
         *_count_warnings(counts, len(ref)),
-        *_effect_warnings(names, phi, share, no_effect),
+        *_effect_warnings(names, share, no_effect),
         *_covariance_warnings(names, share, mean_phi, covariance_phi),
     )
     return Evaluation(
@@ -234,7 +234,7 @@ def _count_warnings(counts: Sequence[int], reference_count: int) -> list[Caution
         found.append(
             Caution(
                 "unequal_counts",
-                f"The coalitions have between {low} and {high} images. FID depends on the number of images, so their "
+                f"The combinations have between {low} and {high} images. FID depends on the number of images, so their "
                 "distances can be compared only roughly; give every coalition the same seeds.",
             )
         )
@@ -250,13 +250,13 @@ def _count_warnings(counts: Sequence[int], reference_count: int) -> list[Caution
         found.append(
             Caution(
                 "one_image",
-                "A coalition has a single image, so nothing is known about how its images vary and KID is not defined; "
+                "A combination has a single image, so nothing is known about how its images vary, and KID is undefined; "
                 "run more seeds.",
             )
         )
     few = [
         f"{count} {what}"
-        for count, what in ((low, "images a coalition"), (reference_count, "reference images"))
+        for count, what in ((low, "images a combination"), (reference_count, "reference images"))
         if 1 < count < FEW_IMAGES
     ]
     if few:
@@ -270,21 +270,13 @@ def _count_warnings(counts: Sequence[int], reference_count: int) -> list[Caution
     return found
 
 
-def _effect_warnings(
-    players: Sequence[str], phi: Floats, share: Floats | None, no_effect: Sequence[bool] | None
-) -> list[Caution]:
+def _effect_warnings(players: Sequence[str], share: Floats | None, no_effect: Sequence[bool] | None) -> list[Caution]:
     found = []
     if share is None:
         found.append(
             Caution(
                 "no_change",
                 "No component changes the distance to the reference in any combination, so there are no shares.",
-            )
-        )
-    elif not (phi > 0).any():
-        found.append(
-            Caution(
-                "none_towards", "No component moves the images towards the reference; all move them away or not at all."
             )
         )
     idle = [name for name, flag in zip(players, no_effect or (), strict=False) if flag]

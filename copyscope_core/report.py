@@ -37,7 +37,7 @@ from .report_schema import (
     ReportWarning,
     UnmeasuredComponent,
 )
-from .report_text import summary_text
+from .report_text import number, summary_text
 from .settings import describe
 
 __all__ = ["Report", "build_report", "describe_environment", "load_report", "plain", "summary_text", "write_report"]
@@ -116,7 +116,7 @@ def build_report(
     moment = (created or datetime.now(timezone.utc)).astimezone(timezone.utc)
     return Report(
         created=moment.isoformat(timespec="seconds").replace("+00:00", "Z"),
-        headline=_headline(results, coalitions),
+        headline=_headline(results),
         players=results,
         coalitions=coalitions,
         locked=locked_records,
@@ -287,7 +287,7 @@ def _run_cautions(seeds: Sequence[int], deterministic: bool | None) -> list[Caut
     return found
 
 
-def _headline(players: Sequence[PlayerResult], coalitions: Sequence[CoalitionResult]) -> str:
+def _headline(players: Sequence[PlayerResult]) -> str:
     best = max(players, key=lambda player: player.shapley)
     if all(player.shapley == 0 for player in players):
         return "No component changes how near the images are to the reference."
@@ -295,16 +295,16 @@ def _headline(players: Sequence[PlayerResult], coalitions: Sequence[CoalitionRes
         worst = min(players, key=lambda player: player.shapley)
         return (
             "No component moves the images towards the reference; "
-            f"“{worst.name}” ({worst.kind}) moves them away most, by {-worst.shapley:.1f} FID points."
+            f"“{worst.name}” ({worst.kind}) moves them away most, by {number(-worst.shapley, 1)} FID points."
         )
     if len(players) == 1:
         return (
-            f"“{best.name}” ({best.kind}) moves the images towards the reference: "
-            f"the FID is {coalitions[0].fid:.1f} without it and {coalitions[-1].fid:.1f} with it."
+            f"“{best.name}” ({best.kind}) moves the images towards the reference, "
+            f"by {number(best.shapley, 1)} FID points."
         )
     return (
         f"Of the {len(players)} components measured, “{best.name}” ({best.kind}) moves the images most towards the "
-        f"reference: {best.share or 0:.0%} of all change, {best.shapley:.1f} FID points."
+        f"reference: {best.share or 0:.0%} of all change, {number(best.shapley, 1)} FID points."
     )
 
 

@@ -23,7 +23,7 @@ from .files import write_bytes_atomic
 from .report_chart import chart, meter
 from .report_schema import CoalitionResult, Report
 from .report_terms import TERMS
-from .report_text import clip, number, percent, signed
+from .report_text import clip, number, percent, signed, whole
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -99,6 +99,7 @@ def render_html(
         "report.html.j2"
     ).render(
         report=report,
+        whole=whole(report),
         css=Markup(css),  # noqa: S704 - our own file
         style_hash=style_hash,
         chart=chart(report.ranked()),

@@ -158,10 +158,3 @@ class Report(Record):
     def ranked(self) -> list[PlayerResult]:
         """Players by falling Shapley value."""
         return sorted(self.players, key=lambda player: -player.shapley)
-
-    def whole(self) -> str:
-        """What all players do together, as a sentence."""
-        nothing, everything = self.coalitions[0], self.coalitions[-1]
-        if len(self.players) == 1:
-            return f"The FID changes from {nothing.fid:.1f} to {everything.fid:.1f}."
-        return f"All components together take the FID from {nothing.fid:.1f} to {everything.fid:.1f}."

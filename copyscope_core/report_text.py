@@ -49,6 +49,14 @@ def printable(text: str) -> str:
     return "".join("�" if unicodedata.category(char) in ("Cc", "Cf", "Zl", "Zp") else char for char in text)
 
 
+def whole(report: Report) -> str:
+    """What all players do together, as a sentence."""
+    before, after = number(report.coalitions[0].fid, 1), number(report.coalitions[-1].fid, 1)
+    if len(report.players) == 1:
+        return f"The FID is {before} without it and {after} with it."
+    return f"All components together take the FID from {before} to {after}."
+
+
 def summary_text(report: Report) -> str:
     """The report as plain text, for a terminal or a node's body."""
     rows = [("component", "kind", "φ (FID)", "share", "leave-one-out", "mean part", "spread part")]
@@ -69,7 +77,7 @@ def summary_text(report: Report) -> str:
         "  ".join(_pad(text, width, left=k < 2) for k, (text, width) in enumerate(zip(row, widths, strict=True)))
         for row in rows
     ]
-    lines = [printable(report.headline), report.whole(), "", *(line.rstrip() for line in table), ""]
+    lines = [printable(report.headline), whole(report), "", *(line.rstrip() for line in table), ""]
     lines += [f"Locked, not measured: {_name(item.name)} ({_name(item.kind)})" for item in report.locked]
     lines += [f"Warning: {printable(item.message)}" for item in report.warnings]
     lines.append(f"{report.statement[0].upper()}{report.statement[1:]}.")

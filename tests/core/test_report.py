@@ -216,7 +216,7 @@ def test_no_images_no_seeds_no_provenance() -> None:
     assert report.players[0].kid_shapley is None
     assert report.players[0].kind == "component"
     assert report.reference.count == 1
-    assert "moves the images towards the reference: the FID is" in report.headline
+    assert "moves the images towards the reference, by " in report.headline
 
 
 @pytest.mark.parametrize(

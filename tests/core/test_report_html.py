@@ -148,7 +148,7 @@ def test_first_screen_answers_and_warns() -> None:
         "Similarity contribution, not a finding of infringement",
         "An input image matches a reference.",
         "One seed was run",
-        "What moves the images towards the reference",
+        "How far each component moves the images",
         "sd15 (checkpoint)",
         "Leave-one-out",
     ]
