@@ -250,8 +250,8 @@ def _count_warnings(counts: Sequence[int], reference_count: int) -> list[Caution
         found.append(
             Caution(
                 "one_image",
-                "A combination has a single image, so nothing is known about how its images vary, and KID is undefined; "
-                "run more seeds.",
+                "A combination has a single image, so nothing is known about how its images vary, and KID is "
+                "undefined; run more seeds.",
             )
         )
     few = [

@@ -104,7 +104,7 @@ def _bar(player: PlayerResult, pair: tuple[float, float] | None, top: float, x: 
             LABEL, middle + 13, clip(player.kind, 32)
         ),
         Markup('<rect class="bar {}" x="{}" y="{}" width="{}" height="{}" rx="2"/>').format(
-            kind, min(zero, end), middle - BAR / 2, max(1.0, round(abs(end - zero), 2)), BAR
+            kind, min(zero, end), middle - BAR / 2, max(1.0 if player.shapley else 0.0, round(abs(end - zero), 2)), BAR
         ),
     ]
     if pair is not None:
