@@ -1,0 +1,34 @@
+"""The list of CopyScope's nodes, and what ComfyUI loads."""
+
+from __future__ import annotations
+
+from comfy_api.latest import ComfyExtension, io
+
+from .enumerator import CoalitionEnumerator
+from .expansion import CoalitionImages, CollectCoalitions, Turn
+from .fid import FID
+from .loader_coalitions import LoaderCoalitions
+from .players import Players
+from .reference import LoadReference
+from .report import ShapleyReport
+from .routes import add_routes
+
+NODES: list[type[io.ComfyNode]] = [
+    CoalitionEnumerator,
+    LoaderCoalitions,
+    Players,
+    LoadReference,
+    FID,
+    ShapleyReport,
+    CoalitionImages,
+    CollectCoalitions,
+    Turn,
+]
+
+
+class CopyScopeExtension(ComfyExtension):
+    async def on_load(self) -> None:
+        add_routes()
+
+    async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        return NODES

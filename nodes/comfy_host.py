@@ -1,0 +1,189 @@
+"""What CopyScope asks of the ComfyUI it runs in: node classes, folders, files, hashes, versions, device."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import comfy.model_management
+import comfy.utils
+import folder_paths
+import torch
+from comfyui_version import __version__ as comfyui_version
+from server import PromptServer
+
+import nodes as comfy_nodes
+
+from ..copyscope_core.errors import HostError, ImageError
+from ..copyscope_core.graph import Graph
+from ..copyscope_core.hashes import HashCache
+from ..copyscope_core.keys import RunContext, file_names, launch_flags
+from ..copyscope_core.node_info import NodeCatalog, is_image_file
+
+RUNS_FOLDER = "copyscope"
+NO_FOLDER = "(none)"
+_CATEGORY = "CopyScope"
+
+
+class _HostClasses(Mapping[str, Any]):
+    """ComfyUI's node classes as ``/object_info`` gives them, made when asked for."""
+
+    def __getitem__(self, name: str) -> dict[str, Any]:
+        cls = comfy_nodes.NODE_CLASS_MAPPINGS[name]
+        if hasattr(cls, "GET_NODE_INFO_V1"):
+            return cls.GET_NODE_INFO_V1()
+        return {
+            "input": cls.INPUT_TYPES(),
+            "output": cls.RETURN_TYPES,
+            "display_name": comfy_nodes.NODE_DISPLAY_NAME_MAPPINGS.get(name, name),
+            "output_node": getattr(cls, "OUTPUT_NODE", False),
+            "api_node": getattr(cls, "API_NODE", False),
+        }
+
+    def get(self, name: str, default: Any = None) -> Any:
+        try:
+            return self[name]
+        except KeyError:
+            return default
+        except Exception:  # noqa: BLE001 - another pack's INPUT_TYPES may raise anything; its node is then unknown
+            logging.warning("CopyScope: the inputs of the node class %s cannot be read; it counts as unknown.", name)
+            return default
+
+    def __contains__(self, name: object) -> bool:
+        return name in comfy_nodes.NODE_CLASS_MAPPINGS
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(comfy_nodes.NODE_CLASS_MAPPINGS)
+
+    def __len__(self) -> int:
+        return len(comfy_nodes.NODE_CLASS_MAPPINGS)
+
+
+def catalog() -> NodeCatalog:
+    """The host's node classes, with its lists of file names."""
+    return NodeCatalog(_HostClasses(), live=True)
+
+
+def runs_folder() -> Path:
+    """Where the graph's run folders are: ``copyscope`` in ComfyUI's output folder."""
+    return Path(folder_paths.get_output_directory()) / RUNS_FOLDER
+
+
+def run_context(graphs: Iterable[Graph], display_id: str) -> RunContext:
+    """What the coalitions' images depend on beside their graphs; hashes every file that the graphs name.
+
+    Raises:
+        HostError: a file that the workflow names is not there.
+    """
+    graphs = list(graphs)
+    names = sorted({name for graph in graphs for name in file_names(graph.values())})
+    classes = {node.class_type for graph in graphs for node in graph.values()}
+    return RunContext(environment(classes), {name: _hash_named(name, display_id) for name in names}, uuid.uuid4().hex)
+
+
+def environment(classes: Iterable[str] = ()) -> dict[str, Any]:
+    """Versions, device and launch flags; with ``classes``, also the packs that these node classes come from."""
+    device = comfy.model_management.get_torch_device()
+    result = {
+        "comfyui": comfyui_version,
+        "torch": torch.__version__,
+        "device": comfy.model_management.get_torch_device_name(device),
+        "launch_flags": launch_flags(sys.argv),
+    }
+    packs = {pack for name in classes if (pack := _pack(name))}
+    return {**result, "packs": dict(sorted(packs))} if packs else result
+
+
+def hash_cache() -> HashCache:
+    """The SHA-256 of model files, kept in ComfyUI's user folder by path, size and time."""
+    return HashCache(Path(folder_paths.get_user_directory()) / "copyscope" / "hashes.json")
+
+
+def model_paths(name: str) -> list[Path]:
+    """Every file of this name in ComfyUI's model folders; names that leave the folders are in none."""
+    found = []
+    for folder in sorted(folder_paths.folder_names_and_paths):
+        if folder in ("custom_nodes", "configs"):
+            continue
+        if name in folder_paths.get_filename_list(folder) and (path := folder_paths.get_full_path(folder, name)):
+            found.append(Path(path))
+    return list(dict.fromkeys(found))
+
+
+def input_image_path(name: str) -> Path:
+    """The path of an image that a loader names, inside ComfyUI's own folders.
+
+    Raises:
+        HostError: it is not there, or leaves them.
+    """
+    path = Path(folder_paths.get_annotated_filepath(name))
+    roots = (
+        folder_paths.get_input_directory(), folder_paths.get_output_directory(), folder_paths.get_temp_directory(),
+    )  # fmt: skip
+    if not path.is_file() or not any(path.resolve().is_relative_to(Path(root).resolve()) for root in roots):
+        raise HostError(f"The image {name!r} is not in ComfyUI's input folder; put it there and choose it again.")
+    return path
+
+
+def input_folder(name: str) -> Path:
+    """A subfolder of ComfyUI's input folder.
+
+    Raises:
+        ImageError: there is no such subfolder, or it leads out of the input folder.
+    """
+    root = Path(folder_paths.get_input_directory()).resolve()
+    path = root / name
+    if not name or not path.is_dir() or not path.resolve().is_relative_to(root) or path.resolve() == root:
+        raise ImageError(f"The folder {name!r} is not in ComfyUI's input folder; make it there and put the images in.")
+    return path.resolve()
+
+
+def input_subfolders() -> list[str]:
+    """The subfolders of ComfyUI's input folder; links are not followed."""
+    root = Path(folder_paths.get_input_directory())
+    return sorted(
+        path.relative_to(root).as_posix()
+        for path in root.rglob("*")
+        if path.is_dir() and path.resolve().is_relative_to(root.resolve())
+    )
+
+
+def say(text: str, display_id: str) -> None:
+    """Show a line of progress on a node, and stop if the user has interrupted."""
+    comfy.model_management.throw_exception_if_processing_interrupted()
+    server = PromptServer.instance
+    if server is not None:
+        server.send_progress_text(text, display_id, server.client_id)
+
+
+def free_memory_bytes() -> int:
+    """Memory of the machine that is free, in bytes."""
+    return int(comfy.model_management.get_free_memory(torch.device("cpu")))
+
+
+def _hash_named(name: str, display_id: str) -> str | None:
+    if is_image_file(name):
+        return hash_cache().sha256(input_image_path(name))
+    paths = model_paths(name)
+    if not paths:
+        return None
+
+    def progress(done: int, total: int) -> None:
+        say(f"Hashing {name}: {100 * done // max(total, 1)}%", display_id)
+
+    digests = [hash_cache().sha256(path, progress) for path in paths]
+    return digests[0] if len(set(digests)) == 1 else "+".join(sorted(set(digests)))
+
+
+def _pack(class_type: str) -> tuple[str, str] | None:
+    """A custom node class's pack and its version, as far as one can tell; None for ComfyUI's own."""
+    cls = comfy_nodes.NODE_CLASS_MAPPINGS.get(class_type)
+    module = getattr(cls, "RELATIVE_PYTHON_MODULE", None)
+    if cls is None or not module or not module.startswith("custom_nodes."):
+        return None
+    file = getattr(sys.modules.get(cls.__module__), "__file__", None)
+    return module, str(Path(file).stat().st_mtime_ns) if file else "unknown"

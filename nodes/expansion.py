@@ -1,0 +1,169 @@
+"""The nodes that an enumerator expands to. They are made by CopyScope and not meant to be placed by hand."""
+
+from __future__ import annotations
+
+import io as stdlib_io
+import json
+from collections.abc import Collection
+from typing import Any
+
+import torch
+from comfy.cli_args import args
+from comfy_api.latest import io
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from ..copyscope_core.errors import ImageError
+from ..copyscope_core.features import FeatureCache
+from ..copyscope_core.graph import Link, to_json
+from ..copyscope_core.images import as_rgb, pixel_hash, quantise
+from .graph_run import GraphRun, Step, open_run
+from .inception_host import host_extractor
+from .types import Coalitions
+
+CATEGORY = "CopyScope/internal"
+IMAGES, COLLECT, TURN = "CopyScopeCoalitionImages", "CopyScopeCollectCoalitions", "CopyScopeTurn"
+
+
+class Turn(io.ComfyNode):
+    """Passes a seed on when it is its coalition's turn, so that coalitions are sampled and stored one after another."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id=TURN,
+            display_name="CopyScope Turn (internal)",
+            category=CATEGORY,
+            description="Made by the coalition enumerators; keeps coalitions in order.",
+            inputs=[io.String.Input("token"), io.Int.Input("step"), io.Int.Input("seed", max=2**64 - 1)],
+            outputs=[io.Int.Output("seed")],
+        )
+
+    @classmethod
+    async def execute(cls, token: str, step: int, seed: int) -> io.NodeOutput:
+        run = open_run(token)
+        await run.turn(step)
+        return io.NodeOutput(seed)
+
+
+class CoalitionImages(io.ComfyNode):
+    """Stores one coalition's images and their features at once."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id=IMAGES,
+            display_name="CopyScope Coalition Images (internal)",
+            category=CATEGORY,
+            description="Made by the coalition enumerators; stores a coalition's images and features.",
+            inputs=[io.Image.Input("images"), io.String.Input("token"), io.Int.Input("step"), io.String.Input("key")],
+            outputs=[io.String.Output("key")],
+            is_output_node=True,
+        )
+
+    @classmethod
+    def execute(cls, images: torch.Tensor, token: str, step: int, key: str) -> io.NodeOutput:
+        run = open_run(token)
+        done = next(item for item in run.steps if item.key == key)
+        try:
+            store_images(run, done, images)
+        except ImageError as error:
+            raise ImageError(f"Coalition {run.label(done)}: {error}") from error
+        run.finished(step)
+        run.say(f"{step + 1} of {run.total}: {run.label(done)}")
+        return io.NodeOutput(key)
+
+
+class CollectCoalitions(io.ComfyNode):
+    """Waits for every coalition of the expansion."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id=COLLECT,
+            display_name="CopyScope Collect Coalitions (internal)",
+            category=CATEGORY,
+            description="Made by the coalition enumerators; gathers the stored coalitions.",
+            inputs=[io.String.Input("token")],
+            outputs=[Coalitions.Output("coalitions")],
+        )
+
+    @classmethod
+    def execute(cls, token: str, **stored: str) -> io.NodeOutput:
+        return io.NodeOutput(open_run(token))
+
+
+def store_images(run: GraphRun, step: Step, images: torch.Tensor) -> None:
+    """Write a batch as PNG files, with the coalition's workflow in them, and compute its features."""
+    pixels = [as_rgb(quantise(image)) for image in images]
+    workflow = json.dumps(to_json(run.graph(step)))
+    run.store.write(
+        step.key,
+        [_png(item, workflow) for item in pixels],
+        {"members": list(run.plan.members(step.mask)), "mask": step.mask, "offset": step.offset, "again": step.again},
+    )
+    cache = FeatureCache(run.store.features_folder, host_extractor())
+    cache.features([(item, pixel_hash(item)) for item in pixels])
+
+
+def expand(run: GraphRun, originals: Collection[str], prefix: str) -> tuple[dict[str, Any], list[Any]]:
+    """The graph that makes every coalition that is not stored yet.
+
+    Nodes that are the same as in the user's graph are linked, not cloned; of the rest there is one for each distinct
+    class and inputs. The seeds of a coalition's new nodes wait for its turn.
+
+    Returns:
+        The nodes, and the link to the collected coalitions.
+    """
+    rewriter = run.plan.rewriter
+    missing = [step for step in {s.key: s for s in run.steps}.values() if run.store.read(step.key) is None]
+    run.total = len(missing)
+    made: dict[str, Any] = {}
+    collect: dict[str, Any] = {"token": run.token}
+    seeds = {item.node: item.input for item in run.plan.noise}
+
+    def node_id(digest: str) -> str:
+        own = rewriter.node_id(digest)
+        return own if rewriter.is_original(digest) and own in originals else f"{prefix}{digest[:16]}"
+
+    for index, step in enumerate(missing):
+        stack = [step.digest]
+        while stack:
+            digest = stack.pop()
+            if node_id(digest) in made or not node_id(digest).startswith(prefix):
+                continue
+            node = rewriter.pool[digest]
+            inputs = {
+                name: [node_id(value.node), value.slot] if isinstance(value, Link) else value
+                for name, value in node.inputs.items()
+            }
+            seed = seeds.get(rewriter.origin[digest].split("+positive")[0])
+            if seed in inputs:
+                turn = f"{node_id(digest)}.turn"
+                made[turn] = {
+                    "class_type": TURN,
+                    "inputs": {"token": run.token, "step": index, "seed": inputs[seed]},
+                }
+                inputs[seed] = [turn, 0]
+            made[node_id(digest)] = {"class_type": node.class_type, "inputs": inputs}
+            stack.extend(link.node for _, link in node.links())
+        slot = run.plan.rewriter.target(step.mask, step.offset).slot
+        sink = f"{prefix}images.{index}"
+        made[sink] = {
+            "class_type": IMAGES,
+            "inputs": {"images": [node_id(step.digest), slot], "token": run.token, "step": index, "key": step.key},
+        }
+        collect[f"stored_{index}"] = [sink, 0]
+    made[f"{prefix}collect"] = {"class_type": COLLECT, "inputs": collect}
+    return made, [f"{prefix}collect", 0]
+
+
+def _png(pixels: Any, workflow: str) -> bytes:
+    """An image as SaveImage would write it, with its workflow unless ComfyUI was told to leave metadata out."""
+    metadata = None
+    if not args.disable_metadata:
+        metadata = PngInfo()
+        metadata.add_text("prompt", workflow)
+    buffer = stdlib_io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG", pnginfo=metadata, compress_level=4)
+    return buffer.getvalue()

@@ -1,0 +1,130 @@
+"""CopyScope FID: every coalition's distance to the reference images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import comfy.utils
+from comfy_api.latest import io
+
+from ..copyscope_core.errors import ImageError
+from ..copyscope_core.features import FeatureCache
+from ..copyscope_core.images import ImageFile, read_folder, read_image
+from ..copyscope_core.measure import Measurement, input_image_warnings, measure
+from . import comfy_host
+from .graph_run import GraphRun
+from .inception_host import host_extractor
+from .reference import check_folder, fingerprint, from_tensors
+from .types import Coalitions, Game, Reference
+
+_NOT_LINKED = object()
+
+
+@dataclass(frozen=True)
+class MeasuredRun:
+    """An audit with its numbers, ready for a report."""
+
+    run: GraphRun
+    measurement: Measurement
+    reference: list[ImageFile]
+    warnings: tuple[Any, ...]
+    deterministic: bool | None
+    preprocessing: str
+
+
+class FID(io.ComfyNode):
+    """Measures the coalitions against the reference."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="CopyScopeFID",
+            display_name="CopyScope FID",
+            category="CopyScope",
+            description="Fréchet Inception Distance of every coalition's images to the rights holder's images.",
+            inputs=[
+                Coalitions.Input("coalitions"),
+                io.Combo.Input("reference_folder", options=[comfy_host.NO_FOLDER, *comfy_host.input_subfolders()],
+                               tooltip="A subfolder of ComfyUI's input folder with the rights holder's images."),
+                io.MultiType.Input("reference", [Reference, io.Image], optional=True,
+                                   tooltip="Reference images from a node, instead of the folder."),
+            ],
+            outputs=[Game.Output("game")],
+            is_input_list=True,
+        )  # fmt: skip
+
+    @classmethod
+    def validate_inputs(cls, reference_folder: Any, reference: Any = _NOT_LINKED) -> bool | str:
+        folder = _first(reference_folder)
+        if reference is not _NOT_LINKED or folder is None:
+            return True
+        if folder == comfy_host.NO_FOLDER:
+            return "Choose a reference_folder of ComfyUI's input folder, or wire images into reference."
+        return check_folder(folder)
+
+    @classmethod
+    def fingerprint_inputs(cls, reference_folder: Any, **inputs: Any) -> str:
+        folder = _first(reference_folder)
+        return fingerprint(folder) if folder and folder != comfy_host.NO_FOLDER else ""
+
+    @classmethod
+    def execute(cls, coalitions: Any, reference_folder: Any, reference: Any = None) -> io.NodeOutput:
+        run: GraphRun = _first(coalitions)
+        images = _reference(_first(reference_folder), reference)
+        keys = run.keys()
+        entries: dict[str, Any] = {}
+
+        def load(mask: int) -> list[tuple[ImageFile, int | None]]:
+            result: list[tuple[ImageFile, int | None]] = []
+            for offset in range(run.plan.seeds):
+                key = keys[mask, offset]
+                entry = entries.setdefault(key, run.store.read(key))
+                if entry is None:
+                    raise ImageError(
+                        f"The images of {run.plan.label(mask)} are gone from {run.store.folder}; queue again."
+                    )
+                result.extend((image, offset) for image in run.store.images(entry))
+            return result
+
+        cache = FeatureCache(run.store.features_folder, host_extractor())
+        bar = comfy.utils.ProgressBar(1 << len(run.plan.players))
+        measured = measure(run.plan.names, load, images, cache, lambda done, total: bar.update_absolute(done, total))
+        inputs = {item.node: read_image(comfy_host.input_image_path(item.file)) for item in run.plan.images}
+        warnings = [*measured.warnings]
+        if inputs:
+            warnings = [*input_image_warnings(inputs, images, cache, measured), *warnings]
+        return io.NodeOutput(
+            MeasuredRun(run, measured, images, tuple(warnings), _deterministic(run), cache.extractor.id)
+        )
+
+
+def _reference(folder: str | None, linked: Any) -> list[ImageFile]:
+    """The reference images: from the socket if it is wired, else from the folder."""
+    if linked is not None:
+        flat = [item for part in linked for item in (part if isinstance(part, list) else [part])]
+        files = [item for item in flat if isinstance(item, ImageFile)]
+        images = files or from_tensors(flat)
+    else:
+        images = read_folder(comfy_host.input_folder(folder or ""))
+    if not images:
+        raise ImageError("The reference has no images; wire at least one in.")
+    return images
+
+
+def _deterministic(run: GraphRun) -> bool | None:
+    """Whether the full coalition's two runs gave the same pixels; None where it has no noise to run again."""
+    again = next((step for step in run.steps if step.again), None)
+    if again is None:
+        return None
+    pixels = []
+    for key in (run.keys()[run.plan.full, 0], again.key):
+        entry = run.store.read(key)
+        if entry is None:
+            return None
+        pixels.append([image.pixel_sha256 for image in entry.images])
+    return pixels[0] == pixels[1]
+
+
+def _first(value: Any) -> Any:
+    return value[0] if isinstance(value, (list, tuple)) else value

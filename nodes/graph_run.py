@@ -1,0 +1,113 @@
+"""An audit that runs inside one ComfyUI prompt: what its nodes share.
+
+The enumerator opens a run; the nodes that it expands to find it by its token, since links carry no Python objects
+before they have run. Turns keep the coalitions in order, so that images are stored one by one instead of all samplers
+running first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import comfy.utils
+
+from ..copyscope_core.errors import StoreError
+from ..copyscope_core.graph import Graph
+from ..copyscope_core.keys import RunContext
+from ..copyscope_core.plan import Plan
+from ..copyscope_core.store import RunStore
+from . import comfy_host
+
+RERUN = "determinism"
+"""The nonce of the second run of the full coalition."""
+
+_KEPT = 8
+_OPEN: OrderedDict[str, GraphRun] = OrderedDict()
+
+
+@dataclass(frozen=True)
+class Step:
+    """One prompt's worth of work: a coalition at a seed offset.
+
+    Attributes:
+        key: of its entry in the run folder.
+        digest: of its target in the rewriter's pool.
+        again: the second run of the full coalition.
+    """
+
+    mask: int
+    offset: int
+    key: str
+    digest: str
+    again: bool = False
+
+
+@dataclass
+class GraphRun:
+    """One audit in a graph."""
+
+    plan: Plan
+    store: RunStore
+    context: RunContext
+    steps: tuple[Step, ...]
+    display_id: str
+    token: str = field(default_factory=lambda: secrets.token_hex(8))
+    total: int = 0
+
+    def __post_init__(self) -> None:
+        self._events: dict[int, asyncio.Event] = {}
+        self._done: set[int] = set()
+        self._next = 0
+        self._bar = None
+        _OPEN[self.token] = self
+        while len(_OPEN) > _KEPT:
+            _OPEN.popitem(last=False)
+
+    def label(self, step: Step) -> str:
+        """How messages call a step."""
+        name = f"{self.plan.label(step.mask)}, seed +{step.offset}"
+        return f"{name} (second run)" if step.again else name
+
+    def keys(self) -> Mapping[tuple[int, int], str]:
+        """The key of every coalition and seed offset."""
+        return {(step.mask, step.offset): step.key for step in self.steps if not step.again}
+
+    async def turn(self, index: int) -> None:
+        """Wait until every earlier step of the expansion is stored."""
+        event = self._events.setdefault(index, asyncio.Event())
+        if index > self._next:
+            await event.wait()
+
+    def finished(self, index: int) -> None:
+        """A step of the expansion is stored: show it and let the next one begin."""
+        self._done.add(index)
+        while self._next in self._done:
+            self._next += 1
+        for waiting, event in self._events.items():
+            if waiting <= self._next:
+                event.set()
+        self._bar = self._bar or comfy.utils.ProgressBar(self.total, node_id=self.display_id)
+        self._bar.update_absolute(len(self._done))
+
+    def say(self, text: str) -> None:
+        comfy_host.say(text, self.display_id)
+
+    def graph(self, step: Step) -> Graph:
+        """The rewritten graph of a step."""
+        return self.plan.rewriter.graph(step.mask, step.offset, RERUN if step.again else None)[0]
+
+
+def open_run(token: str) -> GraphRun:
+    """The run of a token.
+
+    Raises:
+        StoreError: the run is over.
+    """
+    try:
+        return _OPEN[token]
+    except KeyError:
+        raise StoreError("This audit is over; queue the workflow again.") from None
