@@ -85,12 +85,16 @@ class ComfyClient(ComfyHttp):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        await self._stop_listening()
+        await self.close()
+
+    async def _stop_listening(self) -> None:
         if self._listener is not None:
             self._listener.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._listener
             self._listener = None
-        await self.close()
+        self._tried.clear()
 
     async def submit(
         self, prompt: Mapping[str, Any], prompt_id: str | None = None, extra_data: Mapping[str, Any] | None = None
@@ -173,6 +177,16 @@ class ComfyClient(ComfyHttp):
         """
         for prompt_id in list(self._waiters):
             await self.cancel(prompt_id)
+
+    async def move(self, url: str) -> None:
+        """Go on with a server at another address (the same one, started again).
+
+        Raises:
+            HostError: ``url`` is no HTTP address.
+        """
+        self.set_url(url)
+        self._object_info = None
+        await self._stop_listening()
 
     async def forget(self, prompt_id: str) -> None:
         """Remove a prompt from the server's history, which would else grow with every coalition.

@@ -46,6 +46,10 @@ class PromptFailedError(HostError):
         return "OutOfMemory" in self.exception_type or "out of memory" in str(self).lower()
 
 
+class ImageMissingError(HostError):
+    """The server does not have an image that was asked for."""
+
+
 class PromptInterruptedError(HostError):
     """Somebody pressed the server's stop button while our prompt ran."""
 

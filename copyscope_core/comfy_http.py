@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import aiohttp
 from yarl import URL
 
-from .client_errors import ServerHangError, ServerUnreachableError, check_version, one_line
+from .client_errors import ImageMissingError, ServerHangError, ServerUnreachableError, check_version, one_line
 from .errors import HostError
 
 IMAGE_BYTES_MAX = 1 << 30
 TRIES = 3
+HASH_TIMEOUT = 3600.0
 _GATEWAY_ERRORS = (502, 503, 504)
 
 
@@ -27,11 +29,19 @@ class ComfyHttp:
     """
 
     def __init__(self, url: str, request_timeout: float = 60.0) -> None:
-        self.base = _parse(url)
-        self.url = str(self.base.with_user(None)).rstrip("/")
+        self.set_url(url)
         self.request_timeout = request_timeout
         self._session: aiohttp.ClientSession | None = None
         self._object_info: dict[str, Any] | None = None
+
+    def set_url(self, url: str) -> None:
+        """Take an address; user name and password in it are used, and never shown.
+
+        Raises:
+            HostError: ``url`` is no HTTP address.
+        """
+        self.base = _parse(url)
+        self.url = str(self.base.with_user(None)).rstrip("/")
 
     async def open(self) -> None:
         """Open the HTTP session. Proxies named in the environment are not used."""
@@ -85,7 +95,8 @@ class ComfyHttp:
         """The bytes of an image that a node saved or previewed, as the server has them.
 
         Raises:
-            HostError: the server does not have it, cannot be reached, or sends more than 1 GiB.
+            ImageMissingError: the server does not have it.
+            HostError: the server cannot be reached, or sends more than 1 GiB.
         """
         query = {"filename": filename, "subfolder": subfolder, "type": type}
         for attempt in range(TRIES):
@@ -97,10 +108,25 @@ class ComfyHttp:
                     raise
                 await asyncio.sleep(0.2 * (attempt + 1))
         if status != 200:
-            raise HostError(
+            raise ImageMissingError(
                 f"{self.url} no longer has the image {one_line(filename, 120)} (status {status}); run again."
             )
         return data
+
+    async def pack_hash(self, name: str) -> tuple[bool, str | None]:
+        """Whether the server has the CopyScope pack, and its SHA-256 of a model file (None: it gives none).
+
+        Raises:
+            HostError: the server cannot be reached.
+        """
+        timeout = aiohttp.ClientTimeout(total=None, connect=10, sock_read=HASH_TIMEOUT)
+        status, answer = await self.request("POST", "copyscope/hashes", {"files": [name]}, timeout)
+        if status != 200 or not isinstance(answer, dict):
+            return False, None
+        files = answer.get("files")
+        found = files.get(name) if isinstance(files, dict) else None
+        digest = found.get("sha256") if isinstance(found, dict) else None
+        return True, digest if isinstance(digest, str) and re.fullmatch("[0-9a-f]{64}", digest) else None
 
     async def _fetch(self, query: Mapping[str, str]) -> tuple[int, bytes]:
         with self._http_errors():
@@ -126,7 +152,9 @@ class ComfyHttp:
             raise HostError(f"{self.url}/{path} answered with status {status}; check that it is a ComfyUI server.")
         return answer
 
-    async def request(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
+    async def request(
+        self, method: str, path: str, body: object = None, timeout: aiohttp.ClientTimeout | None = None
+    ) -> tuple[int, Any]:
         """One request with a JSON body; the status, and the answer's JSON or (where it is none) its text.
 
         Raises:
@@ -135,7 +163,10 @@ class ComfyHttp:
             HostError: a GET was answered with something else than JSON.
         """
         with self._http_errors():
-            async with self.session.request(method, self.base / path, json=body, allow_redirects=False) as answer:
+            address = self.base / path
+            async with self.session.request(
+                method, address, json=body, allow_redirects=False, timeout=timeout or self.session.timeout
+            ) as answer:
                 data = await answer.read()
         try:
             return answer.status, json.loads(data) if data else None

@@ -119,6 +119,7 @@ class ManagedHost:
         self.start_timeout = start_timeout
         self.log_path = log_path
         self.url = ""
+        self._port = 0
         self._process: subprocess.Popen[bytes] | None = None
         self._scratch: tempfile.TemporaryDirectory[str] | None = None
 
@@ -142,7 +143,7 @@ class ManagedHost:
         return None if self._process is None else self._process.pid
 
     def start(self) -> None:
-        """Start the server and wait until it answers; start it again if it was stopped or died.
+        """Start the server and wait until it answers; start it again (on the same port) if it was stopped or died.
 
         Raises:
             HostError: the folder is no ComfyUI or too old, or the server ended or did not answer in time.
@@ -153,7 +154,8 @@ class ManagedHost:
         if self.log_path is None:
             self.log_path = Path(self._scratch.name) / "comfyui.log"
         try:
-            self._spawn(self._arguments(_free_port()))
+            self._port = _free_port(self._port)
+            self._spawn(self._arguments(self._port))
             self._wait_until_up()
         except BaseException:
             self.stop()
@@ -232,7 +234,7 @@ class ManagedHost:
                 )
         except OSError as error:
             raise HostError(f"ComfyUI at {self.comfyui} cannot be started ({error}); check its Python.") from error
-        self.url = f"http://127.0.0.1:{arguments[arguments.index('--port') + 1]}"
+        self.url = f"http://127.0.0.1:{self._port}"
 
     def _wait_until_up(self) -> None:
         deadline = time.monotonic() + self.start_timeout
@@ -263,9 +265,15 @@ def _environment() -> dict[str, str]:
     }
 
 
-def _free_port() -> int:
+def _free_port(wanted: int = 0) -> int:
+    """A free port, ``wanted`` if it is free."""
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        if os.name == "posix":
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", wanted))
+        except OSError:
+            return _free_port()
         return int(probe.getsockname()[1])
 
 

@@ -20,11 +20,12 @@ from .files import TEMPORARY_SUFFIX, disk_errors, write_json_atomic
 from .store import COALITIONS, ENTRY_FILE, FEATURES, LOCK_FILE, RUN_FILE, RunStore, read_run_file
 
 STATE_VARIABLE = "COPYSCOPE_STATE_DIR"
+LOG_FILE = "comfyui.log"
 REPORT_FILES = ("report.json", "report.html")
 _HEX64 = r"[0-9a-f]{64}"
 _ENTRY_DIR = re.compile(_HEX64 + r"\Z")
 _ENTRY_FILES = re.compile(r"(?:[0-9]{4,9}\.png|" + re.escape(ENTRY_FILE) + r")\Z")
-_FEATURE_FILES = re.compile(_HEX64 + r"\.npy\Z")
+_FEATURE_FILES = re.compile(_HEX64 + r"\.npy\Z|\." + _HEX64 + r"\.npy\.[0-9a-f]{32}\.tmp\Z")
 _LOG = logging.getLogger(__name__)
 
 
@@ -102,7 +103,7 @@ def clean_run(folder: Path) -> int:
 
 def own_files(folder: Path) -> Iterator[Path]:
     """Every regular file in a run folder that CopyScope writes, by its place and name; links are not followed."""
-    names = {RUN_FILE, *REPORT_FILES}
+    names = {RUN_FILE, LOG_FILE, *REPORT_FILES}
     for path in _files(folder):
         if path.name in names or path.name.endswith(TEMPORARY_SUFFIX):
             yield path

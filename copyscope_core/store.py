@@ -159,6 +159,14 @@ class RunStore:
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 
+    def remove(self, key: str) -> None:
+        """Remove an entry, if it is there.
+
+        Raises:
+            StoreError: ``key`` is no key, or the entry cannot be removed.
+        """
+        self._discard(self.entry_folder(key))
+
     def images(self, entry: Entry) -> list[ImageFile]:
         """The entry's images, decoded, in batch order.
 
@@ -216,7 +224,7 @@ class RunStore:
                     continue
                 except Timeout as error:
                     raise StoreError(
-                        f"Another audit is running in {self.folder}; wait until it ends, or choose another output folder."
+                        f"Another audit is running in {self.folder}; wait until it ends, or choose another folder."
                     ) from error
             return lock
         raise StoreError(f"{self.folder} is on a file system without locks; choose another output folder.")

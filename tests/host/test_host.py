@@ -82,7 +82,7 @@ def test_stop_ends_the_children_too_and_start_works_again(tmp_path: Path) -> Non
         assert Path(argv[argv.index("--temp-directory") + 1]).is_dir()
         host.start()
         assert host.alive
-        assert host.url != first
+        assert host.url == first
         pid = host.pid
     assert not host.alive
     assert pid is not None

@@ -1,0 +1,273 @@
+"""A whole audit over a server: every coalition is run or taken from the run folder, measured, and reported."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .client import ComfyClient
+from .errors import ImageError
+from .features import FeatureCache, FeatureExtractor, InceptionExtractor
+from .graph import to_json
+from .hashes import autov2
+from .host import ManagedHost
+from .images import ImageFile, read_image
+from .measure import input_image_warnings, measure
+from .model_files import LocalModels
+from .observer import Observer, Quiet
+from .plan import Plan
+from .report import build_report, describe_environment, plain, write_report
+from .report_html import write_html
+from .report_schema import Report
+from .runner import CoalitionRunner, Step
+from .runs import register_run
+from .server_context import ServerContext, server_context
+from .store import Entry, RunStore
+
+
+@dataclass(frozen=True)
+class AuditResult:
+    """What an audit gives: the report, where it was written, and how many coalitions' images were made anew."""
+
+    report: Report
+    json_path: Path
+    html_path: Path
+    sampled: int
+    reused: int
+
+
+@dataclass
+class Audit:
+    """One audit, ready to run.
+
+    Attributes:
+        plan: of the workflow, made with the server's own node list.
+        client: the server, open.
+        out: the run folder.
+        reference: the rights holder's images; they stay on this machine.
+        extractor: of features; None: the bundled Inception on the CPU.
+        host: the server's process where it is ours.
+        local: the server's model files where they are on this machine.
+        show_reference: whether the HTML report embeds reference images.
+        warnings: records with ``code`` and ``message`` for the report.
+    """
+
+    plan: Plan
+    client: ComfyClient
+    out: Path
+    reference: Sequence[ImageFile]
+    extractor: FeatureExtractor | None = None
+    host: ManagedHost | None = None
+    local: LocalModels | None = None
+    observer: Observer = field(default_factory=Quiet)
+    show_reference: bool = True
+    warnings: Sequence[Mapping[str, str]] = ()
+    sampled: int = 0
+    reused: int = 0
+
+    async def run(self) -> AuditResult:
+        """Run what is not stored yet, measure, and write ``report.json`` and ``report.html``.
+
+        Interrupted at any moment, the same call goes on with what is stored.
+
+        Raises:
+            HostError: a coalition cannot be run; it is named.
+            StoreError: the run folder cannot be used.
+            ImageError: images are of unequal sizes, or cannot be measured.
+        """
+        store = RunStore(self.out)
+        with store.lock():
+            context = await server_context(self.client, self.plan, self.local, self.observer)
+            if context.unhashed:
+                self.observer.note(_unhashed_note(context.unhashed))
+            self._write_run(store, context)
+            register_run(self.out)
+            entries = await self._make(store, context)
+            return await asyncio.to_thread(self._finish, store, context, entries)
+
+    async def _make(self, store: RunStore, context: ServerContext) -> dict[Step, Entry]:
+        """Run or read every coalition; features are computed while the server works on the next one."""
+        runner = CoalitionRunner(self.plan, self.client, self.observer, self.host)
+        steps = [Step(mask, offset) for mask, offset in self.plan.steps()]
+        repeat = [Step(self.plan.full, 0, "again")] if self.plan.noise else []
+        self.observer.stage("Running coalitions", len(steps) + len(repeat))
+        entries: dict[Step, Entry] = {}
+        features: asyncio.Task[None] | None = None
+        try:
+            for number, step in enumerate([steps[0], *repeat, *steps[1:]]):
+                self.observer.step(number, self.plan.label(step.mask))
+                entry = entries[step] = await self._entry(store, context, runner, step)
+                if features is not None:
+                    await features
+                features = asyncio.create_task(asyncio.to_thread(self._features, store, entry))
+            if features is not None:
+                await features
+        finally:
+            if features is not None and not features.done():
+                await asyncio.wait([features])
+        self.observer.step(len(steps) + len(repeat))
+        return entries
+
+    def _cache(self, store: RunStore) -> FeatureCache:
+        if self.extractor is None:
+            self.extractor = InceptionExtractor()
+        return FeatureCache(store.features_folder, self.extractor)
+
+    def _features(self, store: RunStore, entry: Entry) -> None:
+        self._cache(store).features(store.images(entry))
+
+    async def _entry(self, store: RunStore, context: ServerContext, runner: CoalitionRunner, step: Step) -> Entry:
+        digest = self.plan.rewriter.target(step.mask, step.offset, step.nonce)
+        graph, _ = self.plan.rewriter.graph(step.mask, step.offset, step.nonce)
+        key = context.run.key(f"{digest.node}:{digest.slot}", graph)
+        entry = await asyncio.to_thread(store.read, key)
+        if entry is not None:
+            self.reused += 1
+            return entry
+        started = time.monotonic()
+        images = await runner.images(step)
+        meta = {
+            "members": list(self.plan.members(step.mask)),
+            "offset": step.offset,
+            "repeat": step.nonce is not None,
+            "seconds": round(time.monotonic() - started, 3),
+            "session": context.run.token if context.unhashed else None,
+            "comfyui": context.environment["comfyui"],
+        }
+        entry = await asyncio.to_thread(store.write, key, images, meta)
+        self.sampled += 1
+        return entry
+
+    def _write_run(self, store: RunStore, context: ServerContext) -> None:
+        summary = self.plan.summary()
+        store.write_run(
+            plain(
+                {
+                    "workflow": to_json(self.plan.graph),
+                    "settings": self.plan.settings,
+                    "players": summary["players"],
+                    "locked": summary["locked"],
+                    "seeds": self.plan.seeds,
+                    "coalitions": [
+                        {"mask": mask, "members": list(self.plan.members(mask))} for mask in self.plan.coalitions
+                    ],
+                    "environment": context.environment,
+                    "models": context.models,
+                }
+            )
+        )
+
+    def _finish(self, store: RunStore, context: ServerContext, entries: Mapping[Step, Entry]) -> AuditResult:
+        first = entries[Step(self.plan.full, 0)]
+        again = next((entry for step, entry in entries.items() if step.nonce is not None), None)
+        deterministic, difference = (None, None) if again is None else _same(store, first, again)
+        cache = self._cache(store)
+        self.observer.stage("Measuring", self.plan.full + 1)
+
+        def load(mask: int) -> list[tuple[ImageFile, int | None]]:
+            stored = [(offset, entries[Step(mask, offset)]) for offset in range(self.plan.seeds)]
+            return [
+                (replace(image, name=f"{entry.key}/{image.name}"), offset)
+                for offset, entry in stored
+                for image in store.images(entry)
+            ]
+
+        found = measure(
+            self.plan.names, load, self.reference, cache, lambda done, _: self.observer.step(done, "coalitions")
+        )
+        inputs = {image.node: decoded for image in self.plan.images if (decoded := _decoded(context, image.file))}
+        source_warnings = input_image_warnings(inputs, self.reference, cache, found) if inputs else []
+        summary = self.plan.summary()
+        report = build_report(
+            found.evaluation,
+            reference=found.reference,
+            players=[_with_hashes(item, context.models) for item in summary["players"]],
+            folders=dict.fromkeys(range(self.plan.full + 1), store.coalitions_folder.name),
+            images=found.images,
+            locked=[_with_hashes(item, context.models) for item in summary["locked"]],
+            unmeasured=[{**item, "name": item["what"], "kind": item["class_type"]} for item in summary["unmeasured"]],
+            models=[{"file": name, **_hashes(digest)} for name, digest in context.models.items()],
+            seeds=list(range(self.plan.seeds)),
+            settings=self.plan.settings,
+            preprocessing=cache.extractor.id,
+            environment=describe_environment(
+                **context.environment, not_hashed=list(context.unhashed), run_difference=difference
+            ),
+            workflow=to_json(self.plan.graph),
+            deterministic=deterministic,
+            warnings=[
+                *source_warnings,
+                *self.warnings,
+                *found.warnings,
+                *({"code": "plan", "message": message} for message in self.plan.warnings),
+            ],
+        )
+        paths = {
+            mask: [store.coalitions_folder / record["file"] for record in records]
+            for mask, records in found.images.items()
+        }
+        json_path = write_report(report, self.out)
+        html_path = write_html(
+            report, self.out, paths, [image.path for image in self.reference] if self.show_reference else []
+        )
+        _drop_stale(store, {entry.key for entry in entries.values()})
+        return AuditResult(report, json_path, html_path, self.sampled, self.reused)
+
+
+def _same(store: RunStore, first: Entry, second: Entry) -> tuple[bool, int]:
+    """Whether two runs of one coalition gave the same pixels, and the largest difference of a channel (0…255)."""
+    if [image.pixel_sha256 for image in first.images] == [image.pixel_sha256 for image in second.images]:
+        return True, 0
+    largest = 0
+    for one, other in zip(store.images(first), store.images(second), strict=False):
+        if one.pixels.shape == other.pixels.shape:
+            largest = max(largest, int(np.abs(one.pixels.astype(np.int16) - other.pixels).max()))
+        else:
+            largest = 255
+    return False, largest
+
+
+def _with_hashes(item: dict[str, Any], models: Mapping[str, str | None]) -> dict[str, Any]:
+    file = item["files"][0] if item["files"] else None
+    return {**item, "file": file, **_hashes(models.get(file) if file is not None else None)}
+
+
+def _hashes(digest: str | None) -> dict[str, str | None]:
+    return {"sha256": digest, "autov2": autov2(digest) if digest else None}
+
+
+def _decoded(context: ServerContext, name: str) -> ImageFile | None:
+    """An input image; None where the server does not have it, or it is no image that can be decoded."""
+    data = context.images.get(name)
+    if data is None:
+        return None
+    with tempfile.TemporaryDirectory(prefix="copyscope-") as folder:
+        path = Path(folder) / "image"
+        path.write_bytes(data)
+        try:
+            return replace(read_image(path), name=name)
+        except ImageError:
+            return None
+
+
+def _drop_stale(store: RunStore, current: set[str]) -> None:
+    """Remove what earlier runs stored and no run will ever reuse, because a model file was not hashed."""
+    for key in set(store.keys()) - current:
+        entry = store.read(key)
+        if entry is not None and entry.meta.get("session"):
+            store.remove(key)
+
+
+def _unhashed_note(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    return (
+        f"Not hashed, so nothing from this server can be reused by a later run: {shown}. "
+        "Give the ComfyUI folder with --comfyui, or install the CopyScope pack on the server."
+    )

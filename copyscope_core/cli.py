@@ -1,0 +1,310 @@
+"""The command line: ``copyscope plan | audit | score | runs | fid | shapley | demo``.
+
+Results go to stdout, all else to stderr; with ``--json`` stdout is exactly one JSON object. A ``CopyScopeError`` is one
+sentence and exit code 2; Ctrl-C is exit code 130.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from . import __version__
+from . import cli_options as opt
+from .errors import CopyScopeError
+from .terminal import complain, observer, prepare_streams, print_json, say, size_text, table
+
+app = typer.Typer(
+    name="copyscope",
+    help="Which model in an image workflow makes its output resemble an artist's work, and how sure are we?",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+runs_app = typer.Typer(help="Run folders on this machine.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(runs_app, name="runs")
+
+
+def main() -> NoReturn:
+    """Run the command line and exit: 0, or 2 after one sentence on what is wrong, or 130 after Ctrl-C."""
+    prepare_streams()
+    try:
+        app()
+    except CopyScopeError as error:
+        complain(f"Error: {error}")
+        sys.exit(2)
+    sys.exit(0)
+
+
+def _version(value: bool) -> None:
+    if value:
+        say(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def plan(
+    workflow: opt.Workflow,
+    settings_file: opt.SettingsFile = None,
+    players: opt.Players = None,
+    lock: opt.Lock = None,
+    baseline_checkpoint: opt.BaselineCheckpoint = None,
+    baseline_vae: opt.BaselineVae = None,
+    baseline_model: opt.BaselineModel = None,
+    key_prompt: opt.KeyPrompt = None,
+    neutral_prompt: opt.NeutralPrompt = None,
+    image_player: opt.ImagePlayer = None,
+    seeds: opt.Seeds = None,
+    max_coalitions: opt.MaxCoalitions = None,
+    output: opt.OutputNode = None,
+    allow_paid_nodes: opt.AllowPaid = False,
+    server: opt.Server = None,
+    comfyui: opt.ComfyUI = None,
+    base_directory: opt.BaseDirectory = None,
+    comfyui_arg: opt.ComfyUIArg = None,
+    json: opt.Json = False,
+) -> None:
+    """Say what an audit would do: players, absence rules, coalitions, images. Runs nothing."""
+    from .cli_audit import ServerChoice, print_plan, run_plan
+
+    settings = opt.make_settings(
+        settings_file, baseline_model, players=players, lock=lock, baseline_checkpoint=baseline_checkpoint,
+        baseline_vae=baseline_vae, key_prompts=key_prompt, neutral_prompt=neutral_prompt, image_players=image_player,
+        seeds=seeds, max_coalitions=max_coalitions, output=output, allow_paid_nodes=allow_paid_nodes,
+    )  # fmt: skip
+    choice = ServerChoice(server, comfyui, base_directory, tuple(comfyui_arg or ()))
+    with observer() as shown:
+        summary = run_plan(workflow, settings, choice, shown)
+    if json:
+        print_json(summary)
+    else:
+        print_plan(summary)
+
+
+@app.command()
+def audit(
+    workflow: opt.Workflow,
+    reference: opt.Reference,
+    out: opt.Out,
+    settings_file: opt.SettingsFile = None,
+    players: opt.Players = None,
+    lock: opt.Lock = None,
+    baseline_checkpoint: opt.BaselineCheckpoint = None,
+    baseline_vae: opt.BaselineVae = None,
+    baseline_model: opt.BaselineModel = None,
+    key_prompt: opt.KeyPrompt = None,
+    neutral_prompt: opt.NeutralPrompt = None,
+    image_player: opt.ImagePlayer = None,
+    seeds: opt.Seeds = None,
+    max_coalitions: opt.MaxCoalitions = None,
+    output: opt.OutputNode = None,
+    allow_paid_nodes: opt.AllowPaid = False,
+    server: opt.Server = None,
+    comfyui: opt.ComfyUI = None,
+    base_directory: opt.BaseDirectory = None,
+    comfyui_arg: opt.ComfyUIArg = None,
+    timeout: opt.Timeout = 900.0,
+    device: opt.Device = "auto",
+    hide_reference: opt.HideReference = False,
+    json: opt.Json = False,
+) -> None:
+    """Run a workflow for every coalition of its components and report each one's contribution."""
+    from .cli_audit import ServerChoice, run_audit
+    from .images import read_folder
+
+    settings = opt.make_settings(
+        settings_file, baseline_model, players=players, lock=lock, baseline_checkpoint=baseline_checkpoint,
+        baseline_vae=baseline_vae, key_prompts=key_prompt, neutral_prompt=neutral_prompt, image_players=image_player,
+        seeds=seeds, max_coalitions=max_coalitions, output=output, allow_paid_nodes=allow_paid_nodes,
+    )  # fmt: skip
+    choice = ServerChoice(server, comfyui, base_directory, tuple(comfyui_arg or ()), timeout)
+    images = read_folder(reference)
+    chosen = opt.pick_device(device)
+    try:
+        with observer() as shown:
+            result = run_audit(workflow, images, out, settings, choice, shown, chosen, not hide_reference)
+    except KeyboardInterrupt:
+        complain(f"Interrupted. What is finished is kept in {out}; run the same command again to go on.")
+        raise typer.Exit(130) from None
+    _print_report(result.report, result.html_path, json)
+
+
+@app.command()
+def score(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Holds game.json and one folder a coalition.")],
+    reference: opt.Reference,
+    out: opt.Out,
+    device: opt.Device = "auto",
+    hide_reference: opt.HideReference = False,
+    json: opt.Json = False,
+) -> None:
+    """Report the contributions from images of the coalitions that are on disk already."""
+    from .features import InceptionExtractor
+    from .images import read_folder
+    from .score import Score, read_game
+
+    read_game(folder)
+    images = read_folder(reference)
+    chosen = opt.pick_device(device)
+    try:
+        with observer() as shown:
+            result = Score(folder, images, out, InceptionExtractor(chosen), shown, not hide_reference).run()
+    except KeyboardInterrupt:
+        complain(f"Interrupted. Features that are finished are kept in {out}; run the same command again to go on.")
+        raise typer.Exit(130) from None
+    _print_report(result.report, result.html_path, json)
+
+
+@app.command()
+def fid(
+    dir_a: Annotated[Path, typer.Argument(metavar="DIR_A", help="Folder of images.")],
+    dir_b: Annotated[Path, typer.Argument(metavar="DIR_B", help="Folder of images to compare them with.")],
+    device: opt.Device = "auto",
+    json: opt.Json = False,
+) -> None:
+    """Print the Fréchet Inception Distance and the kernel distance of two folders of images."""
+    from .features import FeatureCache, InceptionExtractor
+    from .frechet import frechet_distance
+    from .images import read_folder
+    from .kernel import kernel_distance
+
+    sides = [read_folder(dir_a), read_folder(dir_b)]
+    cache = FeatureCache(None, InceptionExtractor(opt.pick_device(device)))
+    with observer() as shown:
+        rows = []
+        for folder, images in zip((dir_a, dir_b), sides, strict=True):
+            shown.stage(f"Features of {folder}", len(images))
+            rows.append(cache.features(images, lambda done, _: shown.step(done)))
+    a, b = rows
+    distance = frechet_distance(a, b)
+    result = {
+        "fid": float(distance.distance),
+        "kid": kernel_distance(a, b),
+        "n_a": len(a),
+        "n_b": len(b),
+        "fid_mean": float(distance.mean),
+        "fid_covariance": float(distance.covariance),
+        "preprocessing": cache.extractor.id,
+    }
+    if json:
+        print_json(result)
+        return
+    kid = "not defined for a single image" if result["kid"] is None else f"{result['kid']:.6f}"
+    say(f"FID {result['fid']:.4f}\nKID {kid}\n{len(a)} and {len(b)} images")
+    if min(len(a), len(b)) < 50:
+        say("Warning: FID of fewer than 50 images is biased upwards and noisy.")
+
+
+@app.command()
+def shapley(
+    game: Annotated[Path, typer.Argument(metavar="GAME.json", help="Players, and the value of every coalition.")],
+    json: opt.Json = False,
+) -> None:
+    """Print Shapley values and leave-one-out of a table of coalition values."""
+    from .game import parse_game
+    from .shapley import check_efficiency, leave_one_out, shapley_values, shares
+
+    try:
+        table_of_values = parse_game(game.read_bytes())
+    except OSError as error:
+        raise CopyScopeError(f"The game {game} cannot be read ({error.strerror or error}); check its name.") from error
+    phi = shapley_values(table_of_values.values)
+    loo = leave_one_out(table_of_values.values)
+    share = shares(phi)
+    names = table_of_values.players
+    gap = float(check_efficiency(table_of_values.values, phi))
+    if json:
+        print_json(
+            {
+                "shapley": dict(zip(names, phi.tolist(), strict=True)),
+                "leave_one_out": dict(zip(names, loo.tolist(), strict=True)),
+                "share": dict(zip(names, [None] * len(names) if share is None else share.tolist(), strict=True)),
+                "efficiency_gap": gap,
+            }
+        )
+        return
+    rows = [
+        (name, f"{phi[i]:.6g}", "n/a" if share is None else f"{100 * share[i]:.1f} %", f"{loo[i]:.6g}")
+        for i, name in enumerate(names)
+    ]
+    say(table(("player", "shapley", "share", "leave-one-out"), rows))
+    say(f"\nEfficiency gap {gap:.3g}")
+
+
+@runs_app.command("list")
+def runs_list(json: opt.Json = False) -> None:
+    """List the stored runs and their size on disk."""
+    from .runs import list_runs
+
+    found = list_runs()
+    if json:
+        print_json(
+            {
+                "runs": [
+                    {
+                        "folder": str(run.folder),
+                        "created": run.created,
+                        "bytes": run.bytes,
+                        "coalitions": run.coalitions,
+                        "finished": run.finished,
+                    }
+                    for run in found
+                ]
+            }
+        )
+    elif found:
+        rows = [
+            (run.folder, run.created, size_text(run.bytes), run.coalitions, "yes" if run.finished else "no")
+            for run in found
+        ]
+        say(table(("folder", "created", "size", "stored", "report"), rows))
+    else:
+        say("No stored runs.")
+
+
+@runs_app.command("clean")
+def runs_clean(
+    folders: Annotated[list[Path] | None, typer.Argument(metavar="DIR...", help="Run folders to remove.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Remove every stored run that is on the list.")] = False,
+    json: opt.Json = False,
+) -> None:
+    """Remove what CopyScope wrote in run folders. Other files in them are left alone."""
+    from .runs import clean_run, list_runs
+
+    if bool(folders) == every:
+        raise CopyScopeError("Name the run folders to remove, or give --all; 'copyscope runs list' shows them.")
+    chosen = [run.folder for run in list_runs()] if every else list(folders or [])
+    freed = {str(folder): clean_run(folder) for folder in chosen}
+    if json:
+        print_json({"removed": list(freed), "bytes": sum(freed.values())})
+    else:
+        for name, count in freed.items():
+            say(f"Removed {name} ({size_text(count)})")
+
+
+def _print_report(report: object, html_path: Path, json: bool) -> None:
+    from .report import summary_text
+    from .report_schema import Report
+
+    if not isinstance(report, Report):
+        raise TypeError("not a report")
+    if json:
+        print_json(report.model_dump(mode="json"))
+    else:
+        say(summary_text(report))
+        say(f"\nReport: {html_path.absolute()}")
+
+
+if __name__ == "__main__":
+    main()

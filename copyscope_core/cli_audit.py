@@ -1,0 +1,202 @@
+"""``copyscope plan`` and ``copyscope audit``: what needs a workflow and a ComfyUI."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .audit import Audit, AuditResult
+from .cli_options import server_address
+from .client import ComfyClient
+from .convert import convert, is_ui_format
+from .errors import WorkflowError
+from .features import InceptionExtractor
+from .graph import read_json
+from .hashes import HashCache
+from .host import ManagedHost
+from .images import ImageFile
+from .model_files import LocalModels
+from .node_info import NodeCatalog, bundled_catalog
+from .observer import Observer
+from .plan import Plan, make_plan
+from .runs import LOG_FILE, state_folder
+from .settings import AuditSettings
+from .terminal import say, table
+
+
+@dataclass(frozen=True)
+class ServerChoice:
+    """Which ComfyUI the user wants: one that runs, one to start, or (``plan`` only) none.
+
+    Attributes:
+        server: address of one that runs.
+        comfyui: folder of one to start; with ``server``, where its files are.
+        base_directory: its base directory.
+        arguments: launch flags for it.
+        timeout: seconds without progress after which it counts as hung.
+    """
+
+    server: str | None = None
+    comfyui: Path | None = None
+    base_directory: Path | None = None
+    arguments: tuple[str, ...] = ()
+    timeout: float = 900.0
+
+    @property
+    def given(self) -> bool:
+        """Whether the user named one."""
+        return self.server is not None or self.comfyui is not None
+
+
+@dataclass(frozen=True)
+class Connection:
+    """An open client, and the process and files behind it where they are ours to use."""
+
+    client: ComfyClient
+    host: ManagedHost | None = None
+    local: LocalModels | None = None
+    warnings: list[dict[str, str]] = field(default_factory=list)
+
+
+@contextlib.contextmanager
+def started_host(choice: ServerChoice, log_folder: Path | None, observer: Observer) -> Iterator[ManagedHost | None]:
+    """The ComfyUI that is ours to start; None where one is running.
+
+    Raises:
+        HostError: it cannot be started.
+    """
+    if choice.comfyui is None or choice.server is not None:
+        yield None
+        return
+    log_path = None if log_folder is None else log_folder / LOG_FILE
+    host = ManagedHost(choice.comfyui, choice.arguments, log_path, choice.base_directory)
+    observer.note(f"Starting ComfyUI in {host.comfyui} …")
+    with host:
+        yield host
+
+
+@contextlib.asynccontextmanager
+async def connected(choice: ServerChoice, host: ManagedHost | None) -> AsyncIterator[Connection]:
+    """A client of the chosen server.
+
+    Raises:
+        HostError: it cannot be reached, or is too old.
+    """
+    url = host.url if host is not None else server_address(choice.server)
+    async with ComfyClient(url, no_progress_timeout=choice.timeout) as client:
+        stats = await client.system_stats()
+        yield Connection(client, host, _local_models(choice, stats))
+
+
+async def plan_workflow(
+    workflow: Path, settings: AuditSettings, connection: Connection | None
+) -> tuple[Plan, list[dict[str, str]]]:
+    """Read, convert and plan a workflow; also what its conversion left out, as records for the report.
+
+    Raises:
+        WorkflowError: the file cannot be read or converted, or cannot be audited.
+        PlayerError, TooManyCoalitionsError: see ``make_plan``.
+        HostError: the server cannot be reached.
+    """
+    data = read_json(workflow)
+    info: Mapping[str, Any] | None = None if connection is None else await connection.client.object_info()
+    notes: tuple[str, ...] = ()
+    if is_ui_format(data):
+        if info is None:
+            raise WorkflowError(
+                f"The workflow {workflow} is in UI format, and only a server can tell how to convert it: give --server "
+                "or --comfyui, or export it from ComfyUI with Workflow → Export (API)."
+            )
+        conversion = convert(data, info)
+        data, notes = conversion.graph, conversion.notes
+    catalog = bundled_catalog() if info is None else NodeCatalog(info, live=True)
+    plan = make_plan(data, catalog, settings)
+    return plan, [{"code": "conversion", "message": f"In converting the workflow: {note}."} for note in notes]
+
+
+def run_plan(workflow: Path, settings: AuditSettings, choice: ServerChoice, observer: Observer) -> dict[str, Any]:
+    """What ``copyscope plan`` prints. Raises CopyScopeError."""
+
+    async def work(host: ManagedHost | None) -> dict[str, Any]:
+        if not choice.given:
+            plan, notes = await plan_workflow(workflow, settings, None)
+        else:
+            async with connected(choice, host) as connection:
+                plan, notes = await plan_workflow(workflow, settings, connection)
+        summary = plan.summary()
+        return {**summary, "warnings": [*summary["warnings"], *(note["message"] for note in notes)]}
+
+    with started_host(choice, None, observer) as host:
+        return asyncio.run(work(host))
+
+
+def run_audit(
+    workflow: Path,
+    reference: list[ImageFile],
+    out: Path,
+    settings: AuditSettings,
+    choice: ServerChoice,
+    observer: Observer,
+    device: str,
+    show_reference: bool = True,
+) -> AuditResult:
+    """What ``copyscope audit`` does. Raises CopyScopeError."""
+
+    async def work(host: ManagedHost | None) -> AuditResult:
+        async with connected(choice, host) as connection:
+            plan, notes = await plan_workflow(workflow, settings, connection)
+            audit = Audit(
+                plan,
+                connection.client,
+                out,
+                reference,
+                InceptionExtractor(device),
+                connection.host,
+                connection.local,
+                observer,
+                show_reference,
+                notes,
+            )
+            return await audit.run()
+
+    with started_host(choice, out, observer) as host:
+        return asyncio.run(work(host))
+
+
+def print_plan(summary: Mapping[str, Any]) -> None:
+    """Print a plan for a reader."""
+    say(table(("player", "kind", "node", "when absent"), _rows(summary["players"], "absence")))
+    if summary["locked"]:
+        say("\n" + table(("locked", "kind", "node", "why"), _rows(summary["locked"], "reason")))
+    if summary["unmeasured"]:
+        rows = [(item["what"], item["class_type"], item["node"], item["reason"]) for item in summary["unmeasured"]]
+        say("\n" + table(("unmeasured", "class", "node", "why"), rows))
+    say(
+        f"\n{summary['coalitions']} coalitions × {summary['seeds']} seeds × batch {summary['batch']} = "
+        f"{summary['images']} images, from {summary['sampler_runs']} distinct sampler runs."
+    )
+    for warning in summary["warnings"]:
+        say(f"Warning: {warning}")
+
+
+def _rows(items: list[dict[str, Any]], last: str) -> list[tuple[str, str, str, str]]:
+    return [(item["name"], item["kind"], item["node"], item[last]) for item in items]
+
+
+def _local_models(choice: ServerChoice, stats: Mapping[str, Any]) -> LocalModels | None:
+    """Where the server's files are, if its folder was named. The server's own flags say which base directory it has."""
+    if choice.comfyui is None:
+        return None
+    argv = [str(word) for word in stats["system"].get("argv") or []]
+    comfyui = choice.comfyui.expanduser().absolute()
+    base = choice.base_directory or comfyui
+    for number, word in enumerate(argv):
+        if word == "--base-directory" and number + 1 < len(argv):
+            base = Path(argv[number + 1])
+        elif word.startswith("--base-directory="):
+            base = Path(word.partition("=")[2])
+    return LocalModels(comfyui, base.absolute(), HashCache(state_folder() / "hashes.json"), argv)

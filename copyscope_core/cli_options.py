@@ -1,0 +1,126 @@
+"""Options that several commands share, and how they become settings."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, TypeAlias
+
+import typer
+from pydantic import ValidationError
+
+from .errors import CopyScopeError
+from .settings import AuditSettings, describe, load_settings
+
+DEFAULT_SERVER = "http://127.0.0.1:8188"
+SERVER_VARIABLE = "COPYSCOPE_SERVER"
+
+Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print one JSON object to stdout and nothing else.")]
+Workflow: TypeAlias = Annotated[Path, typer.Argument(help="Workflow file, in API or UI format.", show_default=False)]
+Reference: TypeAlias = Annotated[
+    Path, typer.Option("--reference", help="Folder of the rights holder's images.", show_default=False)
+]
+Out: TypeAlias = Annotated[
+    Path, typer.Option("--out", help="Run folder: images, features and the report.", show_default=False)
+]
+Device: TypeAlias = Annotated[str, typer.Option(help="Where features are computed: auto, cpu, cuda, mps …")]
+HideReference: TypeAlias = Annotated[
+    bool, typer.Option("--hide-reference", help="Embed no reference images in the HTML report.")
+]
+SettingsFile: TypeAlias = Annotated[
+    Path | None, typer.Option("--settings", help="JSON file of settings; options given here win over it.")
+]
+Seeds: TypeAlias = Annotated[int | None, typer.Option(help="Seed offsets per coalition. [default: 8]")]
+Players: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option("--players", help="Only this component is a player (name, node id or kind); may be repeated."),
+]
+Lock: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option("--lock", help="This component is always present (name, node id or kind); may be repeated."),
+]
+BaselineCheckpoint: TypeAlias = Annotated[
+    str | None, typer.Option(help="Checkpoint that stands where the workflow's own is absent.")
+]
+BaselineVae: TypeAlias = Annotated[
+    str | None, typer.Option(help="VAE file that stands where the workflow's own is absent.")
+]
+BaselineModel: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(help="NODE=FILE: stands where the UNET or CLIP loader NODE is absent; may be repeated."),
+]
+KeyPrompt: TypeAlias = Annotated[
+    list[str] | None, typer.Option(help="Phrase of the positive text that is a player; may be repeated.")
+]
+NeutralPrompt: TypeAlias = Annotated[
+    str | None, typer.Option(help="Text that stands where the positive text is absent.")
+]
+ImagePlayer: TypeAlias = Annotated[
+    list[str] | None, typer.Option(help="Node id of an image loader that is a player; may be repeated.")
+]
+OutputNode: TypeAlias = Annotated[
+    str | None, typer.Option("--output", help="Node id whose image is audited, where there are several.")
+]
+MaxCoalitions: TypeAlias = Annotated[int | None, typer.Option(help="Larger games are refused. [default: 256]")]
+AllowPaid: TypeAlias = Annotated[bool, typer.Option("--allow-paid-nodes", help="Run nodes that call paid services.")]
+Server: TypeAlias = Annotated[
+    str | None,
+    typer.Option(help=f"Address of a running ComfyUI. [default: ${SERVER_VARIABLE}, else {DEFAULT_SERVER}]"),
+]
+ComfyUI: TypeAlias = Annotated[
+    Path | None,
+    typer.Option("--comfyui", help="ComfyUI folder; it is started and stopped, unless --server is given too."),
+]
+BaseDirectory: TypeAlias = Annotated[
+    Path | None, typer.Option(help="The ComfyUI's base directory (models, input …), if not its folder.")
+]
+ComfyUIArg: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option("--comfyui-arg", help="Launch flag for the ComfyUI that is started; may be repeated."),
+]
+Timeout: TypeAlias = Annotated[
+    float, typer.Option(min=1, help="Seconds without progress after which the server counts as hung.")
+]
+
+
+def make_settings(file: Path | None, baseline_models: Sequence[str] | None = None, **options: Any) -> AuditSettings:
+    """Settings from a file, with the options that were given laid over them.
+
+    Raises:
+        CopyScopeError: the file cannot be used, or an option does not fit.
+    """
+    base = AuditSettings() if file is None else load_settings(file)
+    given: dict[str, Any] = {name: value for name, value in options.items() if value not in (None, False, [], ())}
+    if baseline_models:
+        pairs = [item.partition("=") for item in baseline_models]
+        if not all(node and name for node, _, name in pairs):
+            raise CopyScopeError("--baseline-model must be NODE=FILE, such as 12=flux1-dev.safetensors.")
+        given["baseline_models"] = {**base.baseline_models, **{node: name for node, _, name in pairs}}
+    try:
+        return AuditSettings.model_validate({**base.model_dump(), **given})
+    except ValidationError as error:
+        raise CopyScopeError(f"The settings do not fit: {describe(error)}.") from error
+
+
+def server_address(server: str | None) -> str:
+    """The address to use: as given, else from the environment, else ComfyUI's own default."""
+    return server or os.environ.get(SERVER_VARIABLE) or DEFAULT_SERVER
+
+
+def pick_device(name: str) -> str:
+    """A torch device for the features.
+
+    Raises:
+        CopyScopeError: there is no such device here.
+    """
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(1, device=name)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0] if str(error) else "not available"
+        raise CopyScopeError(f"The device {name!r} cannot be used ({reason}); try --device cpu.") from error
+    return name

@@ -1,0 +1,124 @@
+"""Runs one coalition at one seed offset on a server and brings its images back, through faults that pass."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .client import ComfyClient, Event
+from .client_errors import (
+    PromptFailedError,
+    PromptRefusedError,
+    ServerHangError,
+    ServerLostError,
+    ServerUnreachableError,
+    one_line,
+)
+from .errors import HostError
+from .graph import to_json
+from .host import ManagedHost
+from .observer import Observer
+from .plan import Plan
+
+OUTPUT_NODE = "copyscope_output"
+_RESTARTS = 2
+
+
+@dataclass(frozen=True)
+class Step:
+    """One prompt: a coalition at a seed offset; ``nonce`` makes it run again although nothing has changed."""
+
+    mask: int
+    offset: int
+    nonce: str | None = None
+
+
+class CoalitionRunner:
+    """Runs coalitions of a plan on one server.
+
+    Args:
+        host: the server's process where it is ours to restart.
+    """
+
+    def __init__(self, plan: Plan, client: ComfyClient, observer: Observer, host: ManagedHost | None = None) -> None:
+        self.plan = plan
+        self.client = client
+        self.host = host
+        self.observer = observer
+
+    async def images(self, step: Step, on_event: Event | None = None) -> list[bytes]:
+        """The coalition's images, as the PNG files that the server's preview node wrote.
+
+        A server of our own that dies or hangs is restarted; a hang or a lack of memory on another's is tried once
+        again.
+
+        Raises:
+            HostError: the coalition cannot be run; it and, where a component is to blame, that are named.
+        """
+        graph, target = self.plan.rewriter.graph(step.mask, step.offset, step.nonce)
+        prompt = to_json(graph)
+        prompt[OUTPUT_NODE] = {"class_type": "PreviewImage", "inputs": {"images": [target.node, target.slot]}}
+        try:
+            return await self._run(prompt, on_event)
+        except (PromptFailedError, PromptRefusedError) as error:
+            raise type(error)(f"{self._name(step)} cannot be run{self._blame(error)}: {error}") from error
+        except (ServerLostError, ServerHangError) as error:
+            raise type(error)(f"{self._name(step)} was not finished: {error}") from error
+
+    async def _run(self, prompt: Mapping[str, Any], on_event: Event | None) -> list[bytes]:
+        retried = False
+        restarts = 0
+        while True:
+            try:
+                entry = await self.client.run(prompt, on_event)
+                return await self._fetch(entry)
+            except PromptFailedError as error:
+                if retried or not error.out_of_memory:
+                    raise
+                retried = True
+                self.observer.note("The server ran out of memory; its models are unloaded and the coalition run again.")
+                await self.client.request("POST", "free", {"unload_models": True, "free_memory": True})
+            except (ServerLostError, ServerHangError, ServerUnreachableError) as error:
+                if self.host is None:
+                    if retried or not isinstance(error, ServerHangError):
+                        raise
+                    retried = True
+                    self.observer.note(f"{error} It is tried once again.")
+                    continue
+                if restarts >= _RESTARTS:
+                    raise HostError(f"{error} Its last lines:\n{self.host.log_tail()}") from error
+                restarts += 1
+                self.observer.note("ComfyUI died or hung; it is started again and the coalition is run again.")
+                await asyncio.to_thread(self.host.start)
+                await self.client.move(self.host.url)
+
+    async def _fetch(self, entry: Mapping[str, Any]) -> list[bytes]:
+        output = entry.get("outputs", {}).get(OUTPUT_NODE, {})
+        listed = output.get("images") if isinstance(output, Mapping) else None
+        if not isinstance(listed, list) or not listed:
+            raise PromptFailedError("the workflow ended without an image; a node may have blocked it")
+        images = []
+        for item in listed:
+            names = [str(item.get(key, "")) for key in ("filename", "subfolder", "type")]
+            images.append(await self.client.fetch_image(*names))
+        prompt = entry.get("prompt")
+        if isinstance(prompt, list) and len(prompt) > 1:
+            with contextlib.suppress(HostError):
+                await self.client.forget(str(prompt[1]))
+        return images
+
+    def _name(self, step: Step) -> str:
+        return f"The coalition {one_line(self.plan.label(step.mask), 200)} (seed offset {step.offset})"
+
+    def _blame(self, error: HostError) -> str:
+        """The component that the failing node belongs to, as a part of a sentence."""
+        node_id = error.node_id if isinstance(error, PromptFailedError) else ""
+        rewriter = self.plan.rewriter
+        origin = next((origin for digest, origin in rewriter.origin.items() if rewriter.node_id(digest) == node_id), "")
+        for component in (*self.plan.players, *self.plan.locked):
+            if origin and origin in component.nodes:
+                return f" because of {component.name} ({component.kind})"
+        return ""
