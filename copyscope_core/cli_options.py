@@ -91,7 +91,7 @@ def make_settings(file: Path | None, baseline_models: Sequence[str] | None = Non
         CopyScopeError: the file cannot be used, or an option does not fit.
     """
     base = AuditSettings() if file is None else load_settings(file)
-    given: dict[str, Any] = {name: value for name, value in options.items() if value not in (None, False, [], ())}
+    given = {name: value for name, value in options.items() if value is not None and value is not False}
     if baseline_models:
         pairs = [item.partition("=") for item in baseline_models]
         if not all(node and name for node, _, name in pairs):

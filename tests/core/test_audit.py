@@ -1,0 +1,367 @@
+"""Whole audits against a stand-in server: what is sent, kept, reused and reported, and what survives faults."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fakecomfy import FakeComfy, fake_comfy
+
+from copyscope_core.audit import Audit, AuditResult
+from copyscope_core.client import ComfyClient
+from copyscope_core.client_errors import ServerHangError, ServerLostError
+from copyscope_core.errors import HostError, ImageError, StoreError
+from copyscope_core.hashes import HashCache
+from copyscope_core.images import read_folder
+from copyscope_core.model_files import LocalModels
+from copyscope_core.node_info import NodeCatalog
+from copyscope_core.observer import Quiet
+from copyscope_core.plan import make_plan
+from copyscope_core.report_schema import Report
+from copyscope_core.runs import STATE_VARIABLE, list_runs
+from copyscope_core.server_context import split_image_name
+from copyscope_core.settings import AuditSettings
+from copyscope_core.store import RunStore
+
+from .images_on_disk import MeanColours, image_folder, png_bytes
+from .workflows import Workflow, node, with_lora
+
+HASHES = {"dream.safetensors": "a" * 64, "style.safetensors": "b" * 64}
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeComfy]:
+    monkeypatch.setenv(STATE_VARIABLE, str(tmp_path / "state"))
+    with fake_comfy() as fake:
+        fake.hashes = dict(HASHES)
+        yield fake
+
+
+class Notes(Quiet):
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+def audit(
+    server: FakeComfy,
+    tmp_path: Path,
+    workflow: Workflow | None = None,
+    local: LocalModels | None = None,
+    observer: Notes | None = None,
+    timeout: float = 30,
+    extractor: MeanColours | None = None,
+    **settings: Any,
+) -> AuditResult:
+    """One audit of two players (LoRA and prompt) into ``tmp_path/out``."""
+    reference = read_folder(image_folder(tmp_path / "reference", 3, size=(48, 64)))
+
+    async def main() -> AuditResult:
+        async with ComfyClient(
+            server.url, poll_seconds=0.05, dead_after=0.3, request_timeout=5, no_progress_timeout=timeout
+        ) as client:
+            catalog = NodeCatalog(await client.object_info(), live=True)
+            plan = make_plan(workflow or with_lora(), catalog, AuditSettings(**{"seeds": 2, **settings}))
+            run = Audit(plan, client, tmp_path / "out", reference, extractor or MeanColours(), local=local)
+            run.observer = observer or Notes()
+            return await run.run()
+
+    return asyncio.run(main())
+
+
+def results(report: Report) -> dict[str, Any]:
+    """What must not change from run to run."""
+    return report.model_dump(mode="json", exclude={"created"})
+
+
+def test_every_coalition_is_run_once_per_seed_and_the_whole_one_twice(server: FakeComfy, tmp_path: Path) -> None:
+    result = audit(server, tmp_path)
+    report = result.report
+    assert len(server.prompts) == 4 * 2 + 1
+    assert (result.sampled, result.reused) == (9, 0)
+    assert report.deterministic is True
+    assert report.environment["run_difference"] == 0
+    assert [player.name for player in report.players] == ["style", "prompt"]
+    assert [item.images for item in report.coalitions] == [2, 2, 2, 2]
+    assert report.seeds == [0, 1]
+    assert report.reference.count == 3
+    assert report.preprocessing == "mean-colours"
+    assert {player.name: player.autov2 for player in report.players} == {"style": "B" * 10, "prompt": None}
+    assert {item.file: item.sha256 for item in report.models} == HASHES
+    for coalition in report.coalitions:
+        for image in coalition.image_files:
+            assert (tmp_path / "out" / str(coalition.folder) / image.file).is_file()
+    first = server.prompts[0]
+    assert first["copyscope_output"] == {"class_type": "PreviewImage", "inputs": {"images": ["8", 0]}}
+    assert first["3"]["inputs"]["seed"] == 5
+    assert "9" not in first
+    assert sum("copyscope_rerun" in json.dumps(prompt) for prompt in server.prompts) == 1
+    assert json.loads(result.json_path.read_text(encoding="utf-8")) == json.loads(report.model_dump_json())
+    assert "Content-Security-Policy" in result.html_path.read_text(encoding="utf-8")
+    run = RunStore(tmp_path / "out").read_run()
+    assert run is not None
+    assert next(item["members"] for item in run["coalitions"]) == ["style", "prompt"]
+    assert [item.folder for item in list_runs()] == [tmp_path / "out"]
+
+
+def test_a_repeated_audit_runs_and_measures_nothing_again(server: FakeComfy, tmp_path: Path) -> None:
+    first = audit(server, tmp_path)
+    extractor = MeanColours()
+    again = audit(server, tmp_path, extractor=extractor)
+    assert len(server.prompts) == 9
+    assert (again.sampled, again.reused) == (0, 9)
+    assert extractor.images == 0
+    assert results(again.report) == results(first.report)
+
+
+def test_more_seeds_and_another_reference_reuse_what_is_there(server: FakeComfy, tmp_path: Path) -> None:
+    audit(server, tmp_path)
+    assert audit(server, tmp_path, seeds=3).sampled == 4
+    image_folder(tmp_path / "reference", 5, seed=77)
+    assert audit(server, tmp_path, seeds=3).sampled == 0
+
+
+@pytest.mark.parametrize("change", ["model", "version", "flag"])
+def test_what_changed_on_the_server_is_run_again(server: FakeComfy, tmp_path: Path, change: str) -> None:
+    audit(server, tmp_path)
+    if change == "model":
+        server.hashes = {**HASHES, "style.safetensors": "c" * 64}
+        expected = 5  # the LoRA is absent from half of the coalitions
+    elif change == "version":
+        server.version, expected = "0.8.1", 9
+    else:
+        server.argv, expected = ["main.py", "--cpu", "--force-fp16", "--port", "1234"], 9
+    assert audit(server, tmp_path).sampled == expected
+
+
+def test_without_hashes_nothing_is_reused_and_the_old_is_removed(server: FakeComfy, tmp_path: Path) -> None:
+    server.hashes = None
+    observer = Notes()
+    report = audit(server, tmp_path, observer=observer).report
+    assert "Not hashed" in observer.notes[0]
+    assert report.environment["not_hashed"] == ["dream.safetensors", "style.safetensors"]
+    assert all(model.sha256 is None for model in report.models)
+    assert audit(server, tmp_path).sampled == 9
+    assert len(RunStore(tmp_path / "out").keys()) == 9
+
+
+def test_model_files_at_hand_are_hashed_by_the_client(server: FakeComfy, tmp_path: Path) -> None:
+    server.hashes = None
+    models = tmp_path / "comfy" / "models"
+    for folder, name in (("checkpoints", "dream"), ("loras", "style")):
+        (models / folder).mkdir(parents=True)
+        (models / folder / f"{name}.safetensors").write_bytes(name.encode())
+    local = LocalModels(tmp_path / "comfy", tmp_path / "comfy", HashCache(tmp_path / "hashes.json"))
+    report = audit(server, tmp_path, local=local).report
+    assert report.environment["not_hashed"] == []
+    assert audit(server, tmp_path, local=local).sampled == 0
+    (models / "loras" / "style.safetensors").write_bytes(b"another file")
+    assert audit(server, tmp_path, local=local).sampled == 5
+    (tmp_path / "comfy" / "extra_model_paths.yaml").write_text("a:", encoding="utf-8")
+    assert audit(server, tmp_path, local=local).report.environment["not_hashed"] != []
+
+
+def test_local_names_cannot_leave_the_model_folders(tmp_path: Path) -> None:
+    (tmp_path / "models" / "loras" / "sub").mkdir(parents=True)
+    (tmp_path / "models" / "loras" / "sub" / "a.safetensors").write_bytes(b"a")
+    (tmp_path / "models" / "checkpoints").mkdir()
+    (tmp_path / "secret.safetensors").write_bytes(b"s")
+    local = LocalModels(tmp_path, tmp_path, HashCache(tmp_path / "hashes.json"))
+    assert len(local.find("sub/a.safetensors")) == len(local.find("sub\\a.safetensors")) == 1
+    for name in (
+        "../secret.safetensors",
+        "../../secret.safetensors",
+        str(tmp_path / "secret.safetensors"),
+        "\0",
+        "c:x",
+    ):
+        assert local.find(name) == []
+    assert local.sha256("none.safetensors") is None
+    one = local.sha256("sub/a.safetensors")
+    (tmp_path / "models" / "checkpoints" / "sub").mkdir()
+    (tmp_path / "models" / "checkpoints" / "sub" / "a.safetensors").write_bytes(b"b")
+    assert local.sha256("sub/a.safetensors") not in (None, one)
+    (tmp_path / "models" / "embeddings").mkdir()
+    (tmp_path / "models" / "embeddings" / "neg.pt").write_bytes(b"n")
+    found = local.embeddings(["bad, (embedding:neg:1.2), embedding:gone"])
+    assert found["gone"] is None
+    assert found["neg"] is not None
+
+
+def test_a_custom_node_pack_without_a_version_keeps_results_from_being_reused(
+    server: FakeComfy, tmp_path: Path
+) -> None:
+    server.info["KSampler"] = {**server.info["KSampler"], "python_module": "custom_nodes.fancy"}
+    assert audit(server, tmp_path).report.environment["not_hashed"] == ["custom_nodes.fancy"]
+    assert audit(server, tmp_path).sampled == 9
+    pack = tmp_path / "comfy" / "custom_nodes" / "fancy"
+    pack.mkdir(parents=True)
+    (pack / "__init__.py").write_text("a = 1", encoding="utf-8")
+    local = LocalModels(tmp_path / "comfy", tmp_path / "comfy", HashCache(tmp_path / "hashes.json"))
+    audit(server, tmp_path, local=local)
+    assert audit(server, tmp_path, local=local).sampled == 0
+    (pack / "__init__.py").write_text("a = 2", encoding="utf-8")
+    assert audit(server, tmp_path, local=local).sampled == 9
+
+
+@pytest.mark.parametrize("number", [1, 2, 5, 9])
+def test_a_server_that_dies_loses_at_most_what_was_in_flight(server: FakeComfy, tmp_path: Path, number: int) -> None:
+    undisturbed = audit(server, tmp_path)
+    shutil.rmtree(tmp_path / "out")
+    with fake_comfy() as dying:
+        dying.hashes = dict(HASHES)
+        dying.before = lambda count: dying._loop.call_soon_threadsafe(kill, dying) and None if count == number else None
+        dying.seconds = 0.05
+        with pytest.raises(ServerLostError, match=r"The coalition .* was not finished: .* died while it ran prompt"):
+            audit(dying, tmp_path)
+    before = len(server.prompts)
+    again = audit(server, tmp_path)
+    assert len(server.prompts) - before == 9 - (number - 1)
+    assert results(again.report) == results(undisturbed.report)
+
+
+def kill(server: FakeComfy) -> None:
+    task = asyncio.ensure_future(server._stop())
+    server._tasks.discard(task)
+
+
+def test_a_failing_coalition_is_named_with_its_component_and_the_rest_is_kept(
+    server: FakeComfy, tmp_path: Path
+) -> None:
+    def lora_first(prompt: dict[str, Any]) -> str | None:
+        text = json.dumps(prompt)
+        return "sizes do not match" if "style.safetensors" in text and "hokusai" not in text else None
+
+    server.fail = lora_first
+    with pytest.raises(
+        HostError, match=r"The coalition style \(seed offset 0\) cannot be run because of dream \(checkpoint\).*sizes"
+    ):
+        audit(server, tmp_path)
+    assert RunStore(tmp_path / "out").keys() != []
+    server.fail = lambda prompt: None
+    assert audit(server, tmp_path).reused >= 3
+
+
+def test_running_out_of_memory_is_tried_once_again(server: FakeComfy, tmp_path: Path) -> None:
+    failures = iter([None, "CUDA out of memory", None, None, None, None, None, None, None, None])
+    server.fail = lambda prompt: next(failures)
+    observer = Notes()
+    assert audit(server, tmp_path, observer=observer).sampled == 9
+    assert any("out of memory" in note for note in observer.notes)
+    server.fail = lambda prompt: "CUDA out of memory"
+    with pytest.raises(HostError, match="out of memory"):
+        audit(server, tmp_path, seeds=4)
+
+
+def test_a_hanging_server_is_tried_once_again_then_reported(server: FakeComfy, tmp_path: Path) -> None:
+    audit(server, tmp_path)
+    server.seconds = 60
+    observer = Notes()
+    with pytest.raises(ServerHangError, match=r"The coalition .* was not finished: .* no sign of progress"):
+        audit(server, tmp_path, seeds=3, timeout=0.3, observer=observer)
+    assert len(observer.notes) == 1
+    assert len(server.interrupted) == 2
+
+
+def test_a_workflow_that_changes_from_run_to_run_says_so(server: FakeComfy, tmp_path: Path) -> None:
+    def drift(digest: str, number: int) -> np.ndarray[Any, Any]:
+        return np.full((32, 32, 3), 100, np.uint8) + np.arange(32, dtype=np.uint8)[:, None, None] + np.uint8(number)
+
+    server.paint = drift
+    report = audit(server, tmp_path).report
+    assert report.deterministic is False
+    assert report.environment["run_difference"] == 1
+    assert any(warning.code == "non_deterministic" for warning in report.warnings)
+
+
+def test_images_of_unequal_sizes_are_refused(server: FakeComfy, tmp_path: Path) -> None:
+    server.paint = lambda digest, number: np.full((32 + number, 32, 3), number, np.uint8)
+    with pytest.raises(ImageError, match="one size"):
+        audit(server, tmp_path)
+
+
+def test_black_images_are_reported(server: FakeComfy, tmp_path: Path) -> None:
+    server.paint = lambda digest, number: np.zeros((32, 32, 3), np.uint8)
+    report = audit(server, tmp_path).report
+    assert any("black" in warning.message for warning in report.warnings)
+
+
+def test_an_input_image_that_is_a_reference_raises_a_warning(server: FakeComfy, tmp_path: Path) -> None:
+    workflow = with_lora()
+    workflow["5"] = node("VAEEncode", pixels=["4", 0], vae=["1", 2])
+    workflow["4"] = node("LoadImage", image="sub/init.png [input]")
+    server.inputs["init.png"] = (image_folder(tmp_path / "reference", 3, size=(48, 64)) / "001.png").read_bytes()
+    report = audit(server, tmp_path, workflow).report
+    assert report.warnings[0].code == "input_matches_reference"
+    assert "001.png" in report.warnings[0].message
+    assert audit(server, tmp_path, workflow).sampled == 0
+    server.inputs["init.png"] = png_bytes(5)
+    assert audit(server, tmp_path, workflow).sampled == 9
+    server.inputs.clear()
+    assert audit(server, tmp_path, workflow).report.environment["not_hashed"] == ["sub/init.png [input]"]
+
+
+def test_image_names_are_split_as_comfyui_does() -> None:
+    assert split_image_name("a.png") == ("a.png", "", "input")
+    assert split_image_name("sub/deep/a.png [output]") == ("a.png", "sub/deep", "output")
+    assert split_image_name("sub\\a.png") == ("a.png", "sub", "input")
+
+
+def test_a_workflow_without_noise_is_run_once_per_coalition(server: FakeComfy, tmp_path: Path) -> None:
+    workflow = with_lora()
+    workflow["3"] = {
+        "class_type": "KSamplerAdvanced",
+        "inputs": {**with_lora()["3"]["inputs"], "add_noise": "disable", "noise_seed": 3},
+    }
+    report = audit(server, tmp_path, workflow, seeds=8).report
+    assert len(server.prompts) == 4
+    assert report.deterministic is None
+    assert any(warning.code == "plan" for warning in report.warnings)
+
+
+def test_two_audits_in_one_folder_at_once(server: FakeComfy, tmp_path: Path) -> None:
+    with RunStore(tmp_path / "out").lock(), pytest.raises(StoreError, match="Another audit is running"):
+        audit(server, tmp_path)
+    assert server.prompts == []
+
+
+@pytest.mark.parametrize("what", ["image", "entry", "feature", "run", "report"])
+def test_damage_in_the_run_folder_is_repaired(server: FakeComfy, tmp_path: Path, what: str) -> None:
+    first = audit(server, tmp_path)
+    out = tmp_path / "out"
+    pattern = {
+        "image": "coalitions/*/0000.png",
+        "entry": "coalitions/*/entry.json",
+        "feature": "features/*/*.npy",
+        "run": "run.json",
+        "report": "report.json",
+    }[what]
+    for path in list(out.glob(pattern))[:2]:
+        path.write_bytes(path.read_bytes()[:-20])
+    again = audit(server, tmp_path)
+    assert again.sampled == (2 if what in ("image", "entry") else 0)
+    assert results(again.report) == results(first.report)
+
+
+def test_an_interrupted_audit_goes_on(server: FakeComfy, tmp_path: Path) -> None:
+    undisturbed = audit(server, tmp_path)
+    shutil.rmtree(tmp_path / "out")
+
+    class Stop(Notes):
+        def step(self, done: int, text: str = "") -> None:
+            if done == 4:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        audit(server, tmp_path, observer=Stop())
+    again = audit(server, tmp_path)
+    assert again.reused == 4
+    assert results(again.report) == results(undisturbed.report)

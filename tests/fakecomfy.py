@@ -1,0 +1,216 @@
+"""A stand-in for a ComfyUI server: takes prompts, makes an image from what they say, and misbehaves on demand.
+
+It runs in a thread of its own, so that commands under test can run their own event loop. Images depend on everything in
+the prompt except node ids and ``copyscope_rerun``, as a deterministic ComfyUI's would.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import io
+import json
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from aiohttp import web
+from PIL import Image
+
+from copyscope_core.graph import parse_graph
+from copyscope_core.rewrite import RERUN_INPUT, digests
+
+OBJECT_INFO = Path(__file__).parents[1] / "copyscope_core" / "data" / "object_info.json"
+
+
+class FakeComfy:
+    """The server; attributes may be changed while it runs.
+
+    Attributes:
+        prompts: every prompt that was queued.
+        fail: gives the error of a prompt (a message), or None.
+        before: called before each prompt runs, in the server's thread.
+        paint: makes the pixels of a prompt from its digest and how many ran before.
+        hashes: model file name → SHA-256 that the pack's route gives; None: there is no pack.
+        inputs: image file name → bytes in the input folder.
+        seconds: how long a prompt takes.
+    """
+
+    def __init__(self) -> None:
+        self.prompts: list[dict[str, Any]] = []
+        self.fail: Callable[[dict[str, Any]], str | None] = lambda prompt: None
+        self.before: Callable[[int], None] = lambda number: None
+        self.paint: Callable[[str, int], np.ndarray[Any, Any]] = noise
+        self.hashes: dict[str, str] | None = None
+        self.inputs: dict[str, bytes] = {}
+        self.seconds = 0.0
+        self.version = "0.8.0"
+        self.argv = ["main.py", "--cpu"]
+        self.info: dict[str, Any] = json.loads(OBJECT_INFO.read_text(encoding="utf-8"))
+        self.interrupted: list[str] = []
+        self.url = ""
+        self._history: dict[str, Any] = {}
+        self._files: dict[str, bytes] = {}
+        self._running: list[str] = []
+        self._sockets: dict[str, web.WebSocketResponse] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._loop = asyncio.new_event_loop()
+        self._runner: web.AppRunner | None = None
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+
+    def start(self) -> None:
+        """Listen on a free port."""
+        self._thread.start()
+        asyncio.run_coroutine_threadsafe(self._start(), self._loop).result(10)
+
+    def stop(self) -> None:
+        """Close every connection and the port, as a server that dies."""
+        with contextlib.suppress(RuntimeError):
+            asyncio.run_coroutine_threadsafe(self._stop(), self._loop).result(10)
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join(10)
+
+    async def _start(self) -> None:
+        app = web.Application(client_max_size=1 << 26)
+        app.add_routes(
+            [
+                web.get("/ws", self._ws),
+                web.get("/system_stats", self._stats),
+                web.get("/object_info", self._object_info),
+                web.post("/prompt", self._prompt),
+                web.get("/history/{id}", self._get_history),
+                web.post("/history", self._ok),
+                web.get("/queue", self._queue),
+                web.post("/queue", self._ok),
+                web.post("/interrupt", self._interrupt),
+                web.post("/free", self._ok),
+                web.get("/view", self._view),
+                web.post("/copyscope/hashes", self._hashes),
+            ]
+        )
+        self._runner = web.AppRunner(app, shutdown_timeout=0.1)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, "127.0.0.1", 0)
+        await site.start()
+        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+
+    async def _stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        for socket in list(self._sockets.values()):
+            await socket.close()
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    async def _ok(self, request: web.Request) -> web.Response:
+        return web.Response()
+
+    async def _stats(self, request: web.Request) -> web.Response:
+        system = {"comfyui_version": self.version, "pytorch_version": "2.9", "os": "linux", "argv": self.argv}
+        return web.json_response({"system": system, "devices": [{"name": "cpu", "type": "cpu"}]})
+
+    async def _object_info(self, request: web.Request) -> web.Response:
+        return web.json_response(self.info)
+
+    async def _ws(self, request: web.Request) -> web.WebSocketResponse:
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        self._sockets[request.query["clientId"]] = socket
+        async for _ in socket:
+            pass
+        return socket
+
+    async def _prompt(self, request: web.Request) -> web.Response:
+        data = await request.json()
+        prompt_id = data["prompt_id"]
+        self.prompts.append(data["prompt"])
+        self._running.append(prompt_id)
+        task = asyncio.create_task(self._execute(prompt_id, data["prompt"], data["client_id"], len(self.prompts)))
+        self._tasks.add(task)
+        return web.json_response({"prompt_id": prompt_id, "number": 1, "node_errors": {}})
+
+    async def _execute(self, prompt_id: str, prompt: dict[str, Any], client_id: str, number: int) -> None:
+        await asyncio.to_thread(self.before, number)
+        await asyncio.sleep(self.seconds)
+        error = self.fail(prompt)
+        if error is None:
+            outputs = {node_id: self._preview(prompt, node_id, number) for node_id in previews(prompt)}
+            status = {"status_str": "success", "completed": True, "messages": [["execution_success", {}]]}
+        else:
+            node_id = next(iter(prompt))
+            message = {"node_id": node_id, "node_type": prompt[node_id]["class_type"], "exception_message": error}
+            message["exception_type"] = "RuntimeError"
+            outputs = {}
+            status = {"status_str": "error", "completed": False, "messages": [["execution_error", message]]}
+        self._history[prompt_id] = {"prompt": [1, prompt_id, prompt, {}, []], "outputs": outputs, "status": status}
+        self._running.remove(prompt_id)
+        socket = self._sockets.get(client_id)
+        if socket is not None and not socket.closed:
+            await socket.send_json({"type": "executing", "data": {"node": None, "prompt_id": prompt_id}})
+
+    def _preview(self, prompt: dict[str, Any], node_id: str, number: int) -> dict[str, Any]:
+        graph = parse_graph(prompt)
+        for node in graph.values():
+            dict.pop(node.inputs, RERUN_INPUT, None)  # type: ignore[arg-type]
+        link = graph[node_id].inputs["images"]
+        digest = digests(graph, link.node)[link.node]
+        names = []
+        for index in range(batch_size(prompt)):
+            buffer = io.BytesIO()
+            Image.fromarray(self.paint(f"{digest}{index}", number)).save(buffer, "PNG")
+            names.append(f"{number}_{index}.png")
+            self._files[names[-1]] = buffer.getvalue()
+        return {"images": [{"filename": name, "subfolder": "", "type": "temp"} for name in names]}
+
+    async def _get_history(self, request: web.Request) -> web.Response:
+        found = self._history.get(request.match_info["id"])
+        return web.json_response({request.match_info["id"]: found} if found else {})
+
+    async def _queue(self, request: web.Request) -> web.Response:
+        return web.json_response({"queue_running": [[1, i, {}, {}, []] for i in self._running], "queue_pending": []})
+
+    async def _interrupt(self, request: web.Request) -> web.Response:
+        self.interrupted.append((await request.json())["prompt_id"])
+        return web.Response()
+
+    async def _view(self, request: web.Request) -> web.Response:
+        place = self.inputs if request.query.get("type") == "input" else self._files
+        data = place.get(request.query["filename"])
+        return web.Response(status=404) if data is None else web.Response(body=data)
+
+    async def _hashes(self, request: web.Request) -> web.Response:
+        if self.hashes is None:
+            return web.Response(status=404)
+        names = (await request.json())["files"]
+        found = {name: {"sha256": self.hashes[name]} if name in self.hashes else None for name in names}
+        return web.json_response({"copyscope": "0", "files": found})
+
+
+def noise(digest: str, number: int) -> np.ndarray[Any, Any]:
+    """Pixels that depend on the digest alone."""
+    seed = int.from_bytes(hashlib.sha256(digest.encode()).digest()[:8], "big")
+    return np.random.default_rng(seed).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+
+
+def previews(prompt: dict[str, Any]) -> list[str]:
+    """The nodes that show images."""
+    return [node_id for node_id, node in prompt.items() if node["class_type"] == "PreviewImage"]
+
+
+def batch_size(prompt: dict[str, Any]) -> int:
+    """Images a prompt makes."""
+    return next((int(n["inputs"]["batch_size"]) for n in prompt.values() if "batch_size" in n["inputs"]), 1)
+
+
+@contextlib.contextmanager
+def fake_comfy() -> Iterator[FakeComfy]:
+    """A stand-in that listens, and is stopped at the end."""
+    server = FakeComfy()
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
