@@ -1,0 +1,78 @@
+"""Workflows on the miniature models, and what tests read out of ComfyUI's answers."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+Workflow = dict[str, dict[str, Any]]
+
+CHECKPOINT = "copyscope-mini-sd15.safetensors"
+BASELINE = "copyscope-mini-sd15-baseline.safetensors"
+LORA_A = "copyscope-mini-lora-a.safetensors"
+LORA_NONE = "copyscope-mini-lora-none.safetensors"
+
+
+def node(class_type: str, **inputs: Any) -> dict[str, Any]:
+    return {"class_type": class_type, "inputs": inputs}
+
+
+def plain(lora: str | None = LORA_A, seed: int = 5, size: int = 64) -> Workflow:
+    """A user's own workflow: checkpoint, one LoRA (or none), a KSampler of two steps, SaveImage."""
+    last = "10" if lora else "4"
+    workflow = {
+        "4": node("CheckpointLoaderSimple", ckpt_name=CHECKPOINT),
+        "5": node("EmptyLatentImage", width=size, height=size, batch_size=1),
+        "6": node("CLIPTextEncode", text="a wave, by hokusai", clip=[last, 1]),
+        "7": node("CLIPTextEncode", text="blurry", clip=[last, 1]),
+        "3": node("KSampler", seed=seed, steps=2, cfg=7.0, sampler_name="euler", scheduler="normal", denoise=1.0,
+                  model=[last, 0], positive=["6", 0], negative=["7", 0], latent_image=["5", 0]),
+        "8": node("VAEDecode", samples=["3", 0], vae=["4", 2]),
+        "9": node("SaveImage", images=["8", 0], filename_prefix="own"),
+    }  # fmt: skip
+    if lora:
+        workflow["10"] = node("LoraLoader", model=["4", 0], clip=["4", 1], lora_name=lora, strength_model=1.0,
+                              strength_clip=1.0)  # fmt: skip
+    return workflow
+
+
+def audited(workflow: Workflow, seeds: int = 2, reference: str = "ref", **players: Any) -> Workflow:
+    """The workflow with CopyScope's nodes wired to its image."""
+    result = copy.deepcopy(workflow)
+    choice = {"baseline_checkpoint": "(none)", "baseline_vae": "(none)", "key_prompts": "", "neutral_prompt": "",
+              "only": "", "lock": "", **players}  # fmt: skip
+    result["20"] = node("CopyScopePlayers", **choice)
+    result["21"] = node(
+        "CopyScopeCoalitionEnumerator", image=["8", 0], seeds=seeds, max_coalitions=256, players=["20", 0]
+    )
+    result["22"] = node("CopyScopeFID", coalitions=["21", 0], reference_folder=reference)
+    result["23"] = node("CopyScopeShapleyReport", game=["22", 0], show_reference=True)
+    return result
+
+
+def report_of(entry: dict[str, Any], node_id: str = "23") -> dict[str, Any]:
+    """The report in a history entry."""
+    assert entry["status"]["status_str"] == "success", error_of(entry)
+    return entry["outputs"][node_id]["copyscope_report"][0]
+
+
+def error_of(entry: dict[str, Any]) -> str:
+    """The message of the error that ended a prompt."""
+    return next(
+        (data["exception_message"] for kind, data in entry["status"]["messages"] if kind == "execution_error"), ""
+    )
+
+
+def values(report: dict[str, Any]) -> dict[str, Any]:
+    """The numbers of a report, for comparing runs."""
+    return {
+        "fid": [coalition["fid"] for coalition in report["coalitions"]],
+        "shapley": {player["name"]: player["shapley"] for player in report["players"]},
+        "pixels": [[i["pixel_sha256"] for i in coalition["image_files"]] for coalition in report["coalitions"]],
+    }
+
+
+def pixels_of(report: dict[str, Any], *members: str) -> list[str]:
+    """The pixel hashes of one coalition's images."""
+    coalition = next(c for c in report["coalitions"] if set(c["members"]) == set(members))
+    return [image["pixel_sha256"] for image in coalition["image_files"]]

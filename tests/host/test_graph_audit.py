@@ -1,0 +1,272 @@
+"""An audit inside a ComfyUI graph, on a real host with miniature models."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from hostutil import Server, start_server
+
+from copyscope_core.images import read_image
+from copyscope_core.node_info import bundled_catalog
+from copyscope_core.plan import make_plan
+from copyscope_core.settings import AuditSettings
+
+from .audits import (
+    BASELINE,
+    CHECKPOINT,
+    LORA_A,
+    LORA_NONE,
+    audited,
+    error_of,
+    node,
+    pixels_of,
+    plain,
+    report_of,
+    values,
+)
+from .conftest import make_base
+
+
+def own_pixels(server: Server, workflow: dict[str, Any]) -> list[str]:
+    """The pixel hashes of what the workflow saves by itself."""
+    workflow["9"]["inputs"]["filename_prefix"] = uuid.uuid4().hex  # a cached SaveImage would give no outputs
+    entry = server.run(workflow)
+    images = entry["outputs"]["9"]["images"]
+    return [read_image(server.base_dir / "output" / i["subfolder"] / i["filename"]).pixel_sha256 for i in images]
+
+
+def prompt_id(server: Server, workflow: dict[str, Any]) -> str:
+    status, answer = server.post("/prompt", {"prompt": workflow})
+    assert status == 200, answer
+    return answer["prompt_id"]
+
+
+def test_full_coalition_is_the_users_image_and_absence_is_the_bypass_by_hand(mini_server) -> None:
+    report = report_of(mini_server.run(audited(plain(), seeds=2)))
+    lora = LORA_A.removesuffix(".safetensors")
+    assert [p["name"] for p in report["players"]] == [lora, "prompt"]
+    full = own_pixels(mini_server, plain()) + own_pixels(mini_server, plain(seed=6))
+    assert pixels_of(report, lora, "prompt") == full
+    assert pixels_of(report, "prompt") == own_pixels(mini_server, plain(lora=None)) + own_pixels(
+        mini_server, plain(lora=None, seed=6)
+    )
+    assert report["deterministic"] is True
+    assert abs(sum(p["shapley"] for p in report["players"]) - report["coalitions"][-1]["value"]) < 1e-6
+    assert [c["name"] for c in report["locked"]] == ["copyscope-mini-sd15"]
+
+
+def test_every_post_gives_its_report_and_the_second_samples_nothing(mini_server) -> None:
+    workflow = audited(plain(seed=100), seeds=1)
+    first = report_of(mini_server.run(workflow))
+    before = mini_server.log_text().count("Requested to load")
+    started = time.monotonic()
+    second = report_of(mini_server.run(workflow))
+    assert values(first) == values(second)
+    assert time.monotonic() - started < 10
+    assert mini_server.log_text().count("Requested to load") == before
+
+
+def test_component_without_effect_gets_exactly_zero(mini_server) -> None:
+    report = report_of(mini_server.run(audited(plain(lora=LORA_NONE), seeds=1)))
+    player = report["players"][0]
+    assert (player["shapley"], player["no_effect"]) == (0.0, True)
+
+
+def test_checkpoint_against_a_baseline_and_model_hashes(mini_server) -> None:
+    report = report_of(mini_server.run(audited(plain(), seeds=1, baseline_checkpoint=BASELINE, lock="lora")))
+    checkpoint = report["players"][0]
+    assert (checkpoint["kind"], len(checkpoint["sha256"]), len(checkpoint["autov2"])) == ("checkpoint", 64, 10)
+    assert pixels_of(report, "prompt") != pixels_of(report, checkpoint["name"], "prompt")
+    status, answer = mini_server.post("/copyscope/hashes", {"files": [checkpoint["file"], "../../secret.safetensors"]})
+    assert status == 200
+    assert answer["files"][checkpoint["file"]]["sha256"] == checkpoint["sha256"]
+    assert answer["files"]["../../secret.safetensors"] is None
+
+
+def test_images_carry_their_workflow_and_html_is_written(mini_server) -> None:
+    entry = mini_server.run(audited(plain(), seeds=1))
+    report = report_of(entry)
+    files = {f["filename"]: f for f in entry["outputs"]["23"]["copyscope_files"]}
+    folder = mini_server.base_dir / "output" / files["report.html"]["subfolder"]
+    assert (folder / "report.html").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+    from PIL import Image
+
+    full = report["coalitions"][-1]
+    with Image.open(folder / full["folder"] / full["image_files"][0]["file"]) as image:
+        assert "KSampler" in image.info["prompt"]
+
+
+def test_loader_coalitions_builds_the_same_audit(mini_server) -> None:
+    workflow = {
+        "1": node("CopyScopeLoaderCoalitions", checkpoint=CHECKPOINT, baseline_checkpoint="(none)",
+                  vae="(none)", positive="a wave, by hokusai", negative="blurry", key_prompts="", width=64, height=64,
+                  batch_size=1, seed=5, seeds=2, steps=2, cfg=7.0, sampler_name="euler", scheduler="normal",
+                  lora_1=LORA_A, strength_1=1.0, max_coalitions=256,
+                  **{f"lora_{i}": "(none)" for i in range(2, 7)}, **{f"strength_{i}": 1.0 for i in range(2, 7)}),
+        "22": node("CopyScopeFID", coalitions=["1", 0], reference_folder="ref"),
+        "23": node("CopyScopeShapleyReport", game=["22", 0], show_reference=False),
+    }  # fmt: skip
+    alone = report_of(mini_server.run(workflow))
+    assert values(alone) == values(report_of(mini_server.run(audited(plain(), seeds=2))))
+
+
+def test_reference_from_nodes(mini_server) -> None:
+    by_folder = report_of(mini_server.run(audited(plain(), seeds=1)))
+    workflow = audited(plain(), seeds=1, reference="(none)")
+    workflow["30"] = node("CopyScopeLoadReference", folder="ref")
+    for slot in (0, 1):  # CopyScope's own type, then a list of IMAGEs
+        workflow["22"]["inputs"]["reference"] = ["30", slot]
+        assert values(report_of(mini_server.run(workflow)))["fid"] == pytest.approx(values(by_folder)["fid"], rel=1e-6)
+
+
+def test_single_reference_is_a_point_mass_and_said_so(mini_server) -> None:
+    folder = mini_server.base_dir / "input" / "one"
+    folder.mkdir(exist_ok=True)
+    (folder / "x.png").write_bytes((mini_server.base_dir / "input" / "ref" / "0.png").read_bytes())
+    report = report_of(mini_server.run(audited(plain(), seeds=1, reference="one")))
+    assert report["reference"]["count"] == 1
+    assert any("one reference image" in w["message"] or "point" in w["message"] for w in report["warnings"])
+
+
+def test_input_image_that_is_a_reference_warns_first(mini_server) -> None:
+    source = mini_server.base_dir / "input"
+    (source / "hint.png").write_bytes((source / "ref" / "1.png").read_bytes())
+    workflow = plain()
+    workflow["30"] = node("LoadImage", image="hint.png")
+    workflow["31"] = node("VAEEncode", pixels=["30", 0], vae=["4", 2])
+    workflow["3"]["inputs"].update(latent_image=["31", 0], denoise=0.5)
+    report = report_of(mini_server.run(audited(workflow, seeds=1)))
+    assert report["warnings"][0]["code"] == "input_matches_reference"
+    assert "hint.png" in report["warnings"][0]["message"]
+    assert "image: hint.png" in [u["name"] for u in report["unmeasured"]]
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"21": {"max_coalitions": 2}}, "2 players make 4 coalitions, more than max_coalitions = 2"),
+        ({"20": {"lock": "nope"}}, "No component is called 'nope'"),
+        ({"20": {"key_prompts": "monet"}}, "'monet' stands in no positive text"),
+        ({"20": {"lock": "lora\nprompt"}}, "all components are locked"),
+    ],
+)
+def test_what_is_wrong_is_said_before_anything_is_sampled(mini_server, change, sentence) -> None:
+    workflow = audited(plain(seed=4242))
+    del workflow["9"]
+    for key, inputs in change.items():
+        workflow[key]["inputs"].update(inputs)
+    before = mini_server.log_text().count("Requested to load")
+    entry = mini_server.run(workflow)
+    assert sentence in error_of(entry)
+    assert mini_server.log_text().count("Requested to load") == before
+
+
+def test_no_players_upstream(mini_server) -> None:
+    workflow = audited(plain())
+    workflow["8"] = node("EmptyImage", width=64, height=64, batch_size=1, color=5)
+    assert "No players were found upstream of node '8'" in error_of(mini_server.run(workflow))
+
+
+def test_bad_reference_folders_are_node_errors(mini_server) -> None:
+    source = mini_server.base_dir / "input"
+    (source / "empty").mkdir(exist_ok=True)
+    (source / "odd").mkdir(exist_ok=True)
+    (source / "odd" / "notes.txt").write_text("no image", encoding="utf-8")
+    for folder, sentence in (("missing", "'missing' is not in"), ("empty", "empty"), ("odd", "notes.txt"),
+                             ("../output", "not in ComfyUI's input folder"),
+                             ("(none)", "Choose a reference_folder")):  # fmt: skip
+        workflow = audited(plain(), reference=folder)
+        del workflow["9"]
+        status, answer = mini_server.post("/prompt", {"prompt": workflow})
+        assert status == 400, (folder, answer)
+        assert sentence in str(answer["node_errors"]["22"]), folder
+
+
+def test_routes_stay_inside_the_run_folders(mini_server) -> None:
+    import urllib.error
+    import urllib.request
+
+    entry = mini_server.run(audited(plain(), seeds=1))
+    run = entry["outputs"]["23"]["copyscope_files"][0]["subfolder"].rpartition("/")[2]
+    with urllib.request.urlopen(f"{mini_server.url}/copyscope/runs/{run}/report.html") as answer:
+        assert "sandbox" in answer.headers["Content-Security-Policy"]
+    (mini_server.base_dir / "output" / "copyscope" / "0123456789abcdef").mkdir(exist_ok=True)
+    link = mini_server.base_dir / "output" / "copyscope" / "0123456789abcdef" / "report.json"
+    if not link.is_symlink():
+        link.symlink_to(mini_server.base_dir / "comfyui.log")
+    for path in (f"{run}/run.json", f"{run}/..%2f{run}%2freport.html", "..%2f..%2f/report.html", "%2e%2e/report.json",
+                 f"{run}/%2e%2e%2f%2e%2e%2fcomfyui.log", "0123456789abcdef/report.json"):  # fmt: skip
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            urllib.request.urlopen(f"{mini_server.url}/copyscope/runs/{path}")
+        assert caught.value.code == 404, path
+
+
+def test_interrupted_audit_goes_on_where_it_stopped(mini_server) -> None:
+    workflow = audited(plain(seed=900, size=128), seeds=4)
+    undisturbed = audited(plain(seed=900, size=128), seeds=4, neutral_prompt=" ")  # the same games, another folder
+    ident = prompt_id(mini_server, workflow)
+    stored: set[Path] = set()
+    limit = time.monotonic() + 120
+    while len(stored) < 3 and time.monotonic() < limit:
+        time.sleep(0.05)
+        stored = {p for p in (mini_server.base_dir / "output" / "copyscope").glob("*/coalitions/*/entry.json")
+                  if p.stat().st_mtime > time.time() - 20}  # fmt: skip
+    mini_server.post("/interrupt", {})
+    while ident not in mini_server.get(f"/history/{ident}"):
+        time.sleep(0.05)
+    messages = [kind for kind, _ in mini_server.get(f"/history/{ident}")[ident]["status"]["messages"]]
+    assert "execution_interrupted" in messages
+    kept = {path: path.stat().st_mtime_ns for path in stored}
+    report = report_of(mini_server.run(workflow))
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept  # what was stored was not made again
+    assert values(report) == values(report_of(mini_server.run(undisturbed)))
+
+
+async def executed(server: Server, workflow: dict[str, Any]) -> list[str]:
+    """The ids of the nodes that a prompt executes, in order, from the websocket."""
+    client = uuid.uuid4().hex
+    ids: list[str] = []
+    async with (
+        aiohttp.ClientSession() as session,
+        session.ws_connect(f"{server.url}/ws?clientId={client}", max_msg_size=0) as socket,
+    ):
+        async with session.post(f"{server.url}/prompt", json={"prompt": workflow, "client_id": client}) as answer:
+            assert answer.status == 200, await answer.text()
+            ident = (await answer.json())["prompt_id"]
+        async for message in socket:
+            event = message.json() if message.type == aiohttp.WSMsgType.TEXT else {"data": {}}
+            if event["data"].get("prompt_id") != ident:
+                continue
+            if event["type"] == "execution_error":
+                raise AssertionError(event["data"]["exception_message"])
+            if event["type"] == "executing" and event["data"]["node"] is None:
+                return ids
+            if event["type"] == "executing":
+                ids.append(event["data"]["node"])
+    raise AssertionError("the websocket closed")
+
+
+@pytest.mark.parametrize("flags", [(), ("--cache-lru", "100"), ("--cache-none",)])
+def test_each_distinct_node_runs_once(mini_models, tmp_path, flags) -> None:
+    workflow = audited(plain(), seeds=2)
+    plan = make_plan(workflow, bundled_catalog(), AuditSettings(seeds=2))
+    for mask, offset in plan.steps():
+        plan.rewriter.target(mask, offset)
+    plan.rewriter.target(plan.full, 0, "determinism")
+    made = [digest for digest in plan.rewriter.pool if not plan.rewriter.is_original(digest)]
+    with start_server(make_base(tmp_path / "base", mini_models), flags) as server:
+        ids = asyncio.run(executed(server, workflow))
+        report = report_of(server.run(workflow))
+    own = [ident for ident in ids if ident in plan.graph or ident == "9"]
+    assert sorted(own) == sorted([*plan.graph, "9"])  # the user's nodes, once each: the full coalition links to them
+    expanded = [i for i in ids if i not in workflow and "images." not in i and not i.endswith((".turn", "collect"))]
+    assert len(expanded) == len(set(expanded)) == len(made)
+    sinks = [ident for ident in ids if "images." in ident]
+    assert sinks == sorted(sinks, key=lambda ident: int(ident.rpartition(".")[2]))  # coalitions finish in order
+    assert report["deterministic"] is True
