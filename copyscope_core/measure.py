@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from .coalitions import label
 from .errors import ImageError
-from .evaluate import Caution, Evaluation, evaluate
+from .evaluate import Caution, DistanceName, Evaluation, evaluate
 from .features import FeatureCache
 from .images import ImageFile, describe_defects, match_record, match_reference, pixel_hash
 
@@ -34,12 +34,14 @@ class Measurement:
         reference: record of the reference images, as ``report_schema.Reference`` reads it.
         images: mask → records of the coalition's images, as ``report_schema.ImageFile`` reads them.
         warnings: about the images themselves.
+        control: record of the control images, like that of the reference; None: there are none.
     """
 
     evaluation: Evaluation
     reference: dict[str, Any]
     images: dict[int, list[dict[str, Any]]]
     warnings: tuple[Caution, ...]
+    control: dict[str, Any] | None = None
 
 
 def measure(
@@ -48,6 +50,9 @@ def measure(
     reference: Sequence[ImageFile],
     cache: FeatureCache,
     progress: Progress | None = None,
+    *,
+    control: Sequence[ImageFile] = (),
+    distance: DistanceName = "fid",
 ) -> Measurement:
     """Measure all 2ⁿ coalitions against the reference.
 
@@ -56,8 +61,11 @@ def measure(
         load: gives a coalition's images, each with its seed offset (None: unknown), in the order of the seeds.
         reference: the rights holder's images; brought to the generated images' size and aspect.
         cache: features by pixel hash.
+        control: unrelated images of the same kind, brought to size like the reference; empty: none.
+        distance: what v(S) is made of.
 
     Raises:
+        GameError: the distance is not defined for so few images.
         ImageError: a coalition has no images, or images differ in size.
     """
     count = 1 << len(names)
@@ -82,21 +90,39 @@ def measure(
         if progress is not None:
             progress(done + 1, count)
     width, height = size or (0, 0)
-    matched = [match_reference(image.pixels, width, height) for image in reference]
-    reference_features = cache.features([(pixels, pixel_hash(pixels)) for pixels in matched])
+    reference_features = _matched_features(reference, width, height, cache)
+    control_features = _matched_features(control, width, height, cache) if control else None
     return Measurement(
-        evaluate(names, features, reference_features, hashes),
-        {
-            "count": len(reference),
-            "images": [
-                {"file": image.name, "pixel_sha256": image.pixel_sha256, "sha256": image.file_sha256}
-                for image in reference
-            ],
-            "preprocessing": {"method": match_record(width, height), "width": width, "height": height},
-        },
+        evaluate(
+            names,
+            features,
+            reference_features,
+            hashes,
+            seeds={mask: [record["seed"] for record in rows] for mask, rows in records.items()},
+            control=control_features,
+            distance=distance,
+        ),
+        _record(reference, width, height),
         records,
         tuple(_defect_warnings(defects)),
+        None if control_features is None else _record(control, width, height),
     )
+
+
+def _record(images: Sequence[ImageFile], width: int, height: int) -> dict[str, Any]:
+    return {
+        "count": len(images),
+        "images": [
+            {"file": image.name, "pixel_sha256": image.pixel_sha256, "sha256": image.file_sha256} for image in images
+        ],
+        "preprocessing": {"method": match_record(width, height), "width": width, "height": height},
+    }
+
+
+def _matched_features(images: Sequence[ImageFile], width: int, height: int, cache: FeatureCache) -> NDArray[np.float32]:
+    """Features (m, d) of images brought to the generated images' size and aspect."""
+    matched = [match_reference(image.pixels, width, height) for image in images]
+    return cache.features([(pixels, pixel_hash(pixels)) for pixels in matched])
 
 
 def input_image_warnings(

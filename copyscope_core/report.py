@@ -229,8 +229,8 @@ def _player_result(evaluation: Evaluation, i: int, info: PlayerInfo) -> PlayerRe
         leave_one_out=float(evaluation.leave_one_out[i]),
         single=float(evaluation.single[i]),
         ablation=float(evaluation.ablation[i]),
-        shapley_mean=float(evaluation.shapley_mean[i]),
-        shapley_covariance=float(evaluation.shapley_covariance[i]),
+        shapley_mean=None if evaluation.shapley_mean is None else float(evaluation.shapley_mean[i]),
+        shapley_covariance=None if evaluation.shapley_covariance is None else float(evaluation.shapley_covariance[i]),
         kid_shapley=None if evaluation.kid_shapley is None else float(evaluation.kid_shapley[i]),
         no_effect=None if evaluation.no_effect is None else evaluation.no_effect[i],
     )

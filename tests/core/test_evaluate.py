@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from copyscope_core import evaluate as module
+from copyscope_core import distances as module
 from copyscope_core.errors import GameError
 from copyscope_core.evaluate import Evaluation, evaluate, find_no_effect
 from copyscope_core.frechet import frechet_distance
@@ -169,3 +169,45 @@ def test_what_is_refused() -> None:
     broken[4, 2] = np.nan
     with pytest.raises(GameError, match=r"1 of 12 images of the coalition \{a, b\}"):
         evaluate(["a", "b"], features | {3: broken}, reference)
+
+
+def test_value_follows_the_distance_in_use() -> None:
+    features, reference = workflow({"a": 1.0, "b": 0.5})
+    fid, kid = (evaluate(["a", "b"], features, reference, distance=name) for name in ("fid", "kid"))
+    assert kid.distance == pytest.approx(fid.distance)
+    assert kid.chosen == pytest.approx(kid.kid)
+    assert kid.values == pytest.approx(kid.chosen[0] - kid.chosen)
+    assert kid.shapley == pytest.approx(fid.kid_shapley)
+    assert kid.ablation[0] == pytest.approx((kid.chosen[0] + kid.chosen[2]) / 2)
+    assert kid.shapley_mean is None
+    assert fid.chosen == pytest.approx(fid.distance)
+    mmd = evaluate(["a", "b"], features, reference, distance="mmd")
+    assert mmd.shapley[0] > mmd.shapley[1] > 0
+
+
+def test_kernel_game_with_one_reference() -> None:
+    features, reference = workflow({"a": 1.0, "b": 0.5}, m=1)
+    result = evaluate(["a", "b"], features, reference, distance="kid")
+    assert np.isnan(result.chosen).all()
+    assert result.shapley[0] > result.shapley[1] > 0
+    assert result.ablation[0] > result.ablation[1]
+
+
+def test_distances_that_cannot_be_used_are_refused() -> None:
+    features, reference = workflow({"a": 1.0}, n=1)
+    with pytest.raises(GameError, match="kid needs at least two images a combination"):
+        evaluate(["a"], features, reference, distance="kid")
+    with pytest.raises(GameError, match="at least 5,000 images"):
+        evaluate(["a"], features, reference, distance="fid_infinity")
+    with pytest.raises(GameError, match="There is no distance “cosine”; choose one of fid, kid"):
+        evaluate(["a"], features, reference, distance="cosine")  # type: ignore[arg-type]
+    with pytest.raises(GameError, match="the control images have 3 numbers"):
+        evaluate(["a"], features, reference, control=np.zeros((2, 3)))
+
+
+def test_interactions_of_the_game() -> None:
+    result = run({"a": 1.0, "b": 0.5, "c": -0.25})
+    assert result.pairs is not None
+    assert np.diag(result.pairs) == pytest.approx(result.shapley)
+    assert sum(result.n_shapley.values()) == pytest.approx(result.values[-1])
+    assert set(map(len, result.n_shapley)) == {1, 2, 3}
