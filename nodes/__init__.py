@@ -26,9 +26,9 @@ NODES: list[type[io.ComfyNode]] = [
 ]
 
 
-class CopyScopeExtension(ComfyExtension):
-    async def on_load(self) -> None:
-        add_routes()
+__all__ = ["NODES", "CopyScopeExtension", "add_routes"]
 
+
+class CopyScopeExtension(ComfyExtension):
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         return NODES

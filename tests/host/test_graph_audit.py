@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
+import urllib.error
+import urllib.request
 import uuid
 from pathlib import Path
 from typing import Any
@@ -189,9 +191,6 @@ def test_bad_reference_folders_are_node_errors(mini_server) -> None:
 
 
 def test_routes_stay_inside_the_run_folders(mini_server) -> None:
-    import urllib.error
-    import urllib.request
-
     entry = mini_server.run(audited(plain(), seeds=1))
     run = entry["outputs"]["23"]["copyscope_files"][0]["subfolder"].rpartition("/")[2]
     with urllib.request.urlopen(f"{mini_server.url}/copyscope/runs/{run}/report.html") as answer:
@@ -217,7 +216,7 @@ def test_interrupted_audit_goes_on_where_it_stopped(mini_server) -> None:
         time.sleep(0.05)
         stored = {p for p in (mini_server.base_dir / "output" / "copyscope").glob("*/coalitions/*/entry.json")
                   if p.stat().st_mtime > time.time() - 20}  # fmt: skip
-    mini_server.post("/interrupt", {})
+    urllib.request.urlopen(urllib.request.Request(f"{mini_server.url}/interrupt", b"{}"))
     while ident not in mini_server.get(f"/history/{ident}"):
         time.sleep(0.05)
     messages = [kind for kind, _ in mini_server.get(f"/history/{ident}")[ident]["status"]["messages"]]
