@@ -153,3 +153,35 @@ def screenshot(page: Page, name: str, *, fit: bool = True) -> Path:
         page.wait_for_timeout(700)
     page.screenshot(path=path)
     return path
+
+
+def frame_graph(page: Page, width: int) -> dict[str, float]:
+    """Shows the whole graph, and nothing else, in a view of this width; gives the rectangle to photograph."""
+    height = page.evaluate(
+        """([width, margin]) => {
+            const boxes = [...window.app.graph.nodes, ...window.app.graph.groups].map((item) => item.boundingRect)
+            const [left, top] = [0, 1].map((axis) => Math.min(...boxes.map((box) => box[axis])) - margin)
+            const [right, bottom] = [0, 1].map((axis) => Math.max(...boxes.map((b) => b[axis] + b[axis + 2])) + margin)
+            window.copyscopeFrame = { left, top, scale: width / (right - left) }
+            return Math.ceil((bottom - top) * window.copyscopeFrame.scale)
+        }""",
+        [width, 20],
+    )
+    page.evaluate("() => { window.app.extensionManager.focusMode = true }")
+    page.set_viewport_size({"width": width + 80, "height": int(height) + 80})
+    page.wait_for_timeout(500)
+    page.evaluate(
+        """() => {
+            const { left, top, scale } = window.copyscopeFrame
+            const view = window.app.canvas.ds
+            view.scale = scale
+            view.offset = [-left, -top]
+            window.app.canvas.setDirty(true, true)
+        }"""
+    )
+    page.add_style_tag(
+        content=".graph-canvas-panel, .p-toast, .p-buttongroup, .minimap-main-container { visibility: hidden !important }"
+    )
+    page.wait_for_timeout(700)
+    box = page.locator("#graph-canvas").bounding_box()
+    return {"x": box["x"], "y": box["y"], "width": width, "height": height}
