@@ -179,9 +179,8 @@ def frame_graph(page: Page, width: int) -> dict[str, float]:
             window.app.canvas.setDirty(true, true)
         }"""
     )
-    page.add_style_tag(
-        content=".graph-canvas-panel, .p-toast, .p-buttongroup, .minimap-main-container { visibility: hidden !important }"
-    )
+    overlays = ".graph-canvas-panel, .p-toast, .p-buttongroup, .minimap-main-container"
+    page.add_style_tag(content=f"{overlays} {{ visibility: hidden !important }}")
     page.wait_for_timeout(700)
     box = page.locator("#graph-canvas").bounding_box()
     return {"x": box["x"], "y": box["y"], "width": width, "height": height}
