@@ -36,7 +36,7 @@ class Turn(io.ComfyNode):
             category=CATEGORY,
             description="Made by the coalition enumerators; keeps coalitions in order.",
             inputs=[io.String.Input("token"), io.Int.Input("step"), io.Int.Input("seed", max=2**64 - 1)],
-            outputs=[io.Int.Output("seed")],
+            outputs=[io.Int.Output("seed_in_turn")],
         )
 
     @classmethod
@@ -57,7 +57,7 @@ class CoalitionImages(io.ComfyNode):
             category=CATEGORY,
             description="Made by the coalition enumerators; stores a coalition's images and features.",
             inputs=[io.Image.Input("images"), io.String.Input("token"), io.Int.Input("step"), io.String.Input("key")],
-            outputs=[io.String.Output("key")],
+            outputs=[io.String.Output("stored_key")],
             is_output_node=True,
         )
 
