@@ -1,0 +1,147 @@
+/**
+ * CopyScope in ComfyUI's front end: the report and the live progress on its nodes, a share on every player's node, and
+ * "CopyScope: audit this image". Only the extension interface is used, and only CopyScope's own nodes are drawn on.
+ *
+ * Needs ComfyUI's front end 1.27 or later; the menu entry uses `getNodeMenuItems` where it exists (1.30 and later).
+ */
+import { api } from '../../scripts/api.js'
+import { app } from '../../scripts/app.js'
+import { AUDIT_COMMAND, AUDIT_LABEL, auditImage, imageSlot, isAudited, selectedNode } from './copyscope/audit_menu.js'
+import { clearBadges, showBadges } from './copyscope/badges.js'
+import { addStyleSheet } from './copyscope/dom.js'
+import { nodeByExecutionId } from './copyscope/graph.js'
+import { ProgressView } from './copyscope/progress_view.js'
+import { ReportView } from './copyscope/report_view.js'
+
+const ENUMERATORS = ['CopyScopeCoalitionEnumerator', 'CopyScopeLoaderCoalitions']
+const REPORT = 'CopyScopeShapleyReport'
+/** The widget on which the front end itself writes a node's lines of progress; it makes none where there is one. */
+const PROGRESS_WIDGET = '$$node-text-preview'
+
+/** @type {WeakMap<object, ReportView>} */
+const reports = new WeakMap()
+/** @type {WeakMap<object, ProgressView>} */
+const progress = new WeakMap()
+/** Enumerators with an audit under way. @type {Set<ProgressView>} */
+const running = new Set()
+
+/** A DOM widget that is neither saved with the workflow nor sent with the prompt. */
+function addPanel(node, name, view, options = {}) {
+  const widget = node.addDOMWidget(name, name, view.element, { serialize: false, hideOnZoom: false, ...options })
+  widget.serialize = false
+  return widget
+}
+
+function addReport(node) {
+  const view = new ReportView((path) => api.apiURL(path))
+  reports.set(node, view)
+  addPanel(node, 'copyscope_report', view, { getMinHeight: () => 320 })
+  node.setSize([Math.max(node.size[0], 460), Math.max(node.size[1], 420)])
+  const onExecuted = node.onExecuted
+  node.onExecuted = function (output) {
+    onExecuted?.apply(this, arguments)
+    showReport(node, output)
+  }
+}
+
+function showReport(node, output) {
+  const report = output?.copyscope_report?.[0]
+  if (!report) return
+  reports.get(node)?.show(report, output.copyscope_files ?? [])
+  const root = node.graph?.rootGraph ?? app.graph
+  clearBadges(root)
+  showBadges(root, report)
+}
+
+function addProgress(node) {
+  const view = new ProgressView()
+  progress.set(node, view)
+  const height = () => view.height
+  const widget = addPanel(node, PROGRESS_WIDGET, view, { getMinHeight: height, getMaxHeight: height })
+  const fit = () => {
+    const needed = node.computeSize()[1]
+    if (node.size[1] < needed) node.setSize([node.size[0], needed])
+    node.setDirtyCanvas(true, true)
+  }
+  view.onResize = () => {
+    widget.hidden = view.height === 0
+    fit()
+  }
+  widget.hidden = true
+}
+
+api.addEventListener('progress_text', ({ detail }) => {
+  const node = nodeByExecutionId(app.rootGraph ?? app.graph, detail.nodeId)
+  const view = node && progress.get(node)
+  if (!view) return
+  running.add(view)
+  view.line(detail.text)
+})
+
+for (const [event, method] of [
+  ['execution_success', 'done'],
+  ['execution_error', 'stopped'],
+  ['execution_interrupted', 'stopped'],
+]) {
+  api.addEventListener(event, () => {
+    for (const view of running) view[method]()
+    running.clear()
+  })
+}
+
+app.registerExtension({
+  name: 'CopyScope',
+
+  commands: [
+    {
+      id: AUDIT_COMMAND,
+      label: AUDIT_LABEL,
+      icon: 'pi pi-chart-bar',
+      function: () => {
+        const node = selectedNode(app)
+        if (node) auditImage(app, node)
+      },
+    },
+  ],
+
+  init() {
+    addStyleSheet(new URL('./copyscope/copyscope.css', import.meta.url))
+  },
+
+  nodeCreated(node) {
+    if (node.comfyClass === REPORT) addReport(node)
+    else if (ENUMERATORS.includes(node.comfyClass)) addProgress(node)
+  },
+
+  /** Outputs come back without being run again when a workflow's tab is opened anew. */
+  onNodeOutputsUpdated(outputs) {
+    for (const node of app.graph?.nodes ?? []) {
+      if (node.comfyClass === REPORT) showReport(node, outputs[node.id])
+    }
+  },
+
+  getNodeMenuItems(node) {
+    return menuItems(node)
+  },
+
+  /** Nodes 2.0 leaves out the menu items of extensions up to front end 1.35: a button beside the selection instead. */
+  getSelectionToolboxCommands(item) {
+    return globalThis.LiteGraph?.vueNodesMode && imageSlot(item) >= 0 && !isAudited(item) ? [AUDIT_COMMAND] : []
+  },
+
+  /** Front ends before 1.30 have no `getNodeMenuItems`: the older, per-class way. */
+  beforeRegisterNodeDef(nodeType, nodeData) {
+    if (app.collectNodeMenuItems || !nodeData.output?.includes('IMAGE')) return
+    const original = nodeType.prototype.getExtraMenuOptions
+    nodeType.prototype.getExtraMenuOptions = function (_canvas, options) {
+      const result = original?.apply(this, arguments)
+      options.push(...menuItems(this))
+      return result
+    }
+  },
+})
+
+function menuItems(node) {
+  if (imageSlot(node) < 0) return []
+  return [null, { content: AUDIT_LABEL, disabled: isAudited(node), callback: () => auditImage(app, node) }]
+}

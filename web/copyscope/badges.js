@@ -1,0 +1,54 @@
+/** A badge with its share on the node of every player. */
+import { percent } from './dom.js'
+import { allNodes, nodeByExecutionId } from './graph.js'
+
+const COLOURS = { toward: '#0f6fb8', away: '#b4540a', none: '#5c6472' }
+
+/** @type {WeakSet<object>} */
+const ours = new WeakSet()
+
+/**
+ * Put a badge on every player's node; players that share a node (prompt phrases) share the badge.
+ * @param {object} root the root graph
+ * @param {{players: object[], workflow: object | null}} report
+ */
+export function showBadges(root, report) {
+  const byNode = new Map()
+  for (const player of report.players) {
+    if (player.node !== null) byNode.set(player.node, [...(byNode.get(player.node) ?? []), player])
+  }
+  for (const [id, players] of byNode) {
+    const node = nodeByExecutionId(root, id)
+    if (!node || node.comfyClass !== report.workflow?.[id]?.class_type) continue
+    const badge = makeBadge(players)
+    if (!badge) continue
+    ours.add(badge)
+    node.badges.push(badge)
+    refresh(node)
+  }
+}
+
+/** Take the badges off again. @param {object} root */
+export function clearBadges(root) {
+  for (const node of allNodes(root)) {
+    const kept = (node.badges ?? []).filter((badge) => !ours.has(badge))
+    if (kept.length === node.badges?.length) continue
+    node.badges.splice(0, node.badges.length, ...kept)
+    refresh(node)
+  }
+}
+
+function makeBadge(players) {
+  const Badge = globalThis.LGraphBadge ?? globalThis.LiteGraph?.LGraphBadge
+  if (!Badge) return null
+  const total = players.reduce((sum, player) => sum + player.shapley, 0)
+  const text = players.map((player) => (player.no_effect ? 'no effect' : `share ${percent(player.share)}`)).join(' · ')
+  const colour = total > 0 ? COLOURS.toward : total < 0 ? COLOURS.away : COLOURS.none
+  return new Badge({ text, fgColor: '#ffffff', bgColor: colour })
+}
+
+/** Draw a node again: the canvas, and in Nodes 2.0 the component, which looks when its title is set. */
+function refresh(node) {
+  node.title = node.title
+  node.setDirtyCanvas(true, true)
+}

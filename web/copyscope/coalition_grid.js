@@ -1,0 +1,90 @@
+/** Every coalition as a tile, bluer the nearer it is to the reference; hover or focus tells the rest. */
+import { h, number } from './dom.js'
+
+const MOST = 256
+
+/**
+ * @param {{players: {name: string}[], coalitions: {members: string[], mask: number, fid: number, kid: number | null,
+ *   images: number, folder: string | null, image_files: {file: string}[]}[]}} report
+ * @param {(file: string, folder: string | null) => string | null} image the address of a stored image
+ */
+export function coalitionGrid(report, image) {
+  const coalitions = report.coalitions.slice(0, MOST)
+  const [near, far] = [Math.min, Math.max].map((pick) => pick(...coalitions.map((item) => item.fid)))
+  const detail = h('div', { class: 'cs-detail', 'aria-live': 'polite' })
+  const tiles = coalitions.map((item) => tile(item, report.players, (item.fid - near) / (far - near || 1)))
+  const show = (index) => {
+    for (const [other, element] of tiles.entries()) {
+      element.setAttribute('aria-pressed', String(other === index))
+      element.tabIndex = other === index ? 0 : -1
+    }
+    detail.replaceChildren(...describe(coalitions[index], report.players, image))
+  }
+  const full = coalitions.length - 1
+  const grid = h('div', { class: 'cs-grid', role: 'group', 'aria-label': 'Coalitions' }, ...tiles)
+  grid.addEventListener('pointerover', (event) => {
+    const index = tiles.indexOf(event.target.closest('.cs-tile'))
+    if (index >= 0) show(index)
+  })
+  grid.addEventListener('focusin', (event) => {
+    const index = tiles.indexOf(event.target.closest('.cs-tile'))
+    if (index >= 0) show(index)
+  })
+  grid.addEventListener('keydown', (event) => {
+    const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key]
+    const index = tiles.indexOf(document.activeElement)
+    if (!step || index < 0) return
+    event.preventDefault()
+    event.stopPropagation()
+    tiles[(index + step + tiles.length) % tiles.length].focus()
+  })
+  show(full)
+  const rest = report.coalitions.length - coalitions.length
+  return h(
+    'section',
+    { class: 'cs-coalitions' },
+    h('h4', {}, 'Coalitions', h('span', { class: 'cs-soft' }, ' FID of each; bluer is nearer to the reference')),
+    grid,
+    rest > 0 ? h('div', { class: 'cs-soft' }, `${rest} more in the full report`) : null,
+    detail,
+  )
+}
+
+function tile(item, players, distance) {
+  const dots = players.map((_, bit) => h('i', { class: (item.mask >> bit) & 1 ? 'cs-on' : '' }))
+  return h(
+    'button',
+    {
+      type: 'button',
+      class: 'cs-tile',
+      style: { '--near': `${Math.round(100 * (1 - distance))}%` },
+      'aria-label': `${title(item)}: FID ${number(item.fid)}`,
+    },
+    h('span', { class: 'cs-dots', 'aria-hidden': true }, ...dots),
+    h('span', {}, number(item.fid, item.fid < 100 ? 1 : 0)),
+  )
+}
+
+function describe(item, players, image) {
+  const file = item.image_files[0]?.file
+  const address = file ? image(file, item.folder) : null
+  const absent = players.map((player) => player.name).filter((name) => !item.members.includes(name))
+  return [
+    address ? h('img', { src: address, alt: `First image of ${title(item)}` }) : null,
+    h(
+      'div',
+      {},
+      h('b', {}, title(item)),
+      absent.length && item.members.length ? h('div', { class: 'cs-soft' }, `without ${absent.join(', ')}`) : null,
+      h(
+        'div',
+        { class: 'cs-soft' },
+        `FID ${number(item.fid, 2)} · KID ${number(item.kid, 4)} · ${item.images} ${item.images === 1 ? 'image' : 'images'}`,
+      ),
+    ),
+  ].filter(Boolean)
+}
+
+function title(item) {
+  return item.members.length ? item.members.join(' + ') : 'None of the components'
+}

@@ -1,0 +1,56 @@
+/** Elements and numbers. Data reaches the page through `textContent` and attributes alone. */
+
+/**
+ * Make an element.
+ * @param {string} tag
+ * @param {Record<string, unknown>} [props] attributes; `class`, `dataset` and `style` (an object) too; null leaves out
+ * @param {...(Node | string | null | undefined)} children strings become text
+ * @returns {HTMLElement}
+ */
+export function h(tag, props = {}, ...children) {
+  const element = document.createElement(tag)
+  for (const [name, value] of Object.entries(props)) {
+    if (value === null || value === undefined || value === false) continue
+    if (name === 'style') for (const [key, item] of Object.entries(value)) element.style.setProperty(key, String(item))
+    else if (name === 'dataset') Object.assign(element.dataset, value)
+    else element.setAttribute(name, value === true ? '' : String(value))
+  }
+  element.append(...children.filter((child) => child !== null && child !== undefined))
+  return element
+}
+
+/** Load a style sheet once. @param {URL} url */
+export function addStyleSheet(url) {
+  if (!document.querySelector(`link[href="${CSS.escape(url.href)}"]`)) {
+    document.head.append(h('link', { rel: 'stylesheet', href: url.href }))
+  }
+}
+
+/**
+ * A number with a real minus sign; a dash for null.
+ * @param {number | null | undefined} value
+ */
+export function number(value, digits = 1) {
+  if (value === null || value === undefined) return '–'
+  const rounded = Number(value.toFixed(digits)) + 0
+  const text = Math.abs(rounded).toLocaleString('en', { minimumFractionDigits: digits, maximumFractionDigits: digits })
+  return rounded < 0 ? `−${text}` : text
+}
+
+/** The same with a plus sign for what does not round to zero. @param {number | null | undefined} value */
+export function signed(value, digits = 1) {
+  return (typeof value === 'number' && Number(value.toFixed(digits)) > 0 ? '+' : '') + number(value, digits)
+}
+
+/** A signed share in per cent. @param {number | null | undefined} value */
+export function percent(value, digits = 0) {
+  return typeof value === 'number' ? `${signed(value * 100, digits)}%` : '–'
+}
+
+/** Seconds as a reader says them. @param {number} seconds */
+export function duration(seconds) {
+  const whole = Math.max(1, Math.round(seconds))
+  if (whole < 60) return `${whole} s`
+  if (whole < 3600) return `${Math.floor(whole / 60)} min ${whole % 60} s`
+  return `${Math.floor(whole / 3600)} h ${Math.round((whole % 3600) / 60)} min`
+}

@@ -1,0 +1,22 @@
+/** Finding nodes of the open workflow. */
+
+/**
+ * The node of an execution id; `12:5` is node 5 of the subgraph in node 12.
+ * @param {object} root the root graph
+ * @param {string | number} id
+ */
+export function nodeByExecutionId(root, id) {
+  let graph = root
+  let node = null
+  for (const part of String(id).split(':')) {
+    node = graph?.getNodeById(/^\d+$/.test(part) ? Number(part) : part) ?? graph?.getNodeById(part) ?? null
+    if (!node) return null
+    graph = node.subgraph
+  }
+  return node
+}
+
+/** Every node of the workflow, insides of subgraphs included. @param {object} root */
+export function allNodes(root) {
+  return [root, ...(root.subgraphs?.values() ?? [])].flatMap((graph) => graph.nodes ?? [])
+}

@@ -1,0 +1,137 @@
+/** The report on its node: headline, warnings, ranked bars, coalitions, and the way to the full report. */
+import { h, number, percent, signed } from './dom.js'
+import { coalitionGrid } from './coalition_grid.js'
+
+const RUN = /^copyscope\/([0-9a-f]{16})$/
+
+/**
+ * @typedef {{name: string, kind: string, shapley: number, share: number | null, no_effect: boolean | null,
+ *   leave_one_out: number, shapley_interval?: [number, number] | null, file: string | null}} Player
+ * @typedef {{headline: string, statement: string, players: Player[], coalitions: object[], locked: object[],
+ *   warnings: {code: string, message: string}[]}} Report
+ */
+
+export class ReportView {
+  /** @param {(path: string) => string} url makes a server path into an address */
+  constructor(url) {
+    this.url = url
+    this.element = h('div', { class: 'copyscope cs-report', tabindex: 0, role: 'region', 'aria-label': 'CopyScope report' })
+    this.element.append(
+      h(
+        'div',
+        { class: 'cs-empty' },
+        h('strong', {}, 'No report yet'),
+        h('span', {}, 'Run the workflow: the ranked contributions appear here.'),
+      ),
+    )
+    this.element.addEventListener('wheel', (event) => this.keepScroll(event))
+  }
+
+  /** Let the report scroll where it can, instead of zooming the canvas. */
+  keepScroll(event) {
+    const { scrollTop, scrollHeight, clientHeight } = this.element
+    const room = event.deltaY < 0 ? scrollTop > 0 : scrollTop + clientHeight < scrollHeight - 1
+    if (room && !event.ctrlKey) event.stopPropagation()
+  }
+
+  /**
+   * @param {Report} report
+   * @param {{filename: string, subfolder: string}[]} files
+   */
+  show(report, files) {
+    const run = files.map((file) => RUN.exec(file.subfolder)?.[1]).find(Boolean) ?? null
+    const ranked = [...report.players].sort((one, other) => other.shapley - one.shapley)
+    this.element.replaceChildren(
+      ...[
+        h('h3', { class: 'cs-headline' }, report.headline),
+        warnings(report.warnings),
+        bars(ranked),
+        locked(report.locked),
+        coalitionGrid(report, (file, folder) => this.image(run, file, folder)),
+        this.footer(report, run),
+      ].filter(Boolean),
+    )
+    this.element.scrollTop = 0
+  }
+
+  /** The address of a stored image, through ComfyUI's own route. */
+  image(run, file, folder) {
+    if (!run || !folder) return null
+    const query = new URLSearchParams({ filename: file, subfolder: `copyscope/${run}/${folder}`, type: 'output' })
+    return this.url(`/view?${query}`)
+  }
+
+  footer(report, run) {
+    const statement = h('span', { class: 'cs-soft' }, capital(report.statement))
+    if (!run) return h('footer', {}, statement)
+    const link = h(
+      'a',
+      { class: 'cs-button', href: this.url(`/copyscope/runs/${run}/report.html`), target: '_blank', rel: 'noopener' },
+      'Open full report',
+    )
+    return h('footer', {}, link, statement)
+  }
+}
+
+function warnings(items) {
+  if (!items.length) return null
+  const list = h('ul', {}, ...items.map((item) => h('li', {}, item.message)))
+  if (items.length === 1) return h('div', { class: 'cs-warnings' }, list)
+  return h('details', { class: 'cs-warnings' }, h('summary', {}, `${items.length} things to know before you read this`), list)
+}
+
+function locked(items) {
+  if (!items?.length) return null
+  const list = h('ul', {}, ...items.map((item) => h('li', {}, `${item.name} (${item.kind}): ${item.reason}`)))
+  const names = items.map((item) => item.name).join(', ')
+  return h('details', { class: 'cs-locked' }, h('summary', {}, `Not measured, always present: ${names}`), list)
+}
+
+/** Signed bars on one scale; right of the line: towards the reference. @param {Player[]} players */
+function bars(players) {
+  const ends = players.flatMap((player) => [player.shapley, ...(player.shapley_interval ?? [])])
+  const [low, high] = [Math.min(0, ...ends), Math.max(0, ...ends)]
+  const span = high - low || 1
+  const place = (value) => `${(100 * (value - low)) / span}%`
+  const rows = players.map((player) => bar(player, low, span, place))
+  return h(
+    'div',
+    { class: 'cs-bars', role: 'list', 'aria-label': 'Contribution of each component' },
+    ...rows,
+    h('div', { class: 'cs-axis cs-soft', 'aria-hidden': true }, '← away · FID points · towards reference →'),
+  )
+}
+
+function bar(player, low, span, place) {
+  const value = player.no_effect ? 'no effect' : signed(player.shapley)
+  const share = player.no_effect ? '' : percent(player.share)
+  const interval = player.shapley_interval
+  const told = `${player.name} (${player.kind}): ${value} FID points${share ? `, share ${share}` : ''}`
+  const range = interval ? `, between ${number(interval[0])} and ${number(interval[1])}` : ''
+  const loo = `; leave-one-out ${signed(player.leave_one_out)}`
+  const fill = h('div', {
+    class: `cs-bar ${player.shapley >= 0 ? 'cs-toward' : 'cs-away'}`,
+    style: {
+      left: place(Math.min(0, player.shapley)),
+      width: `${(100 * Math.abs(player.shapley)) / span}%`,
+    },
+  })
+  const whisker =
+    interval &&
+    h('div', {
+      class: 'cs-whisker',
+      style: { left: place(interval[0]), width: `${(100 * (interval[1] - interval[0])) / span}%` },
+    })
+  const zero = h('div', { class: 'cs-zero', style: { left: place(0) } })
+  return h(
+    'div',
+    { class: 'cs-row', role: 'listitem', tabindex: 0, title: told + range + loo, 'aria-label': told + range + loo },
+    h('div', { class: 'cs-name' }, h('b', {}, player.name), h('span', { class: 'cs-soft' }, player.kind)),
+    h('div', { class: 'cs-plot' }, fill, whisker, zero),
+    h('div', { class: 'cs-value' }, h('b', {}, value), h('span', { class: 'cs-soft' }, share)),
+  )
+}
+
+function capital(text) {
+  return text.charAt(0).toUpperCase() + text.slice(1)
+}
