@@ -13,9 +13,10 @@ from .node_info import NodeCatalog, type_matches
 from .noise import NoiseInput, constant, noise_inputs
 from .players import Component, InputImage, Unmeasured, discover, select, unmeasured
 from .rewrite import Rewriter
-from .settings import AuditSettings
+from .settings import AuditSettings, from_players_node
 
 ENUMERATOR = "CopyScopeCoalitionEnumerator"
+PLAYERS = "CopyScopePlayers"
 COST_ORDER = ("checkpoint", "unet", "clip", "controlnet", "lora", "prompt", "image", "vae")
 """Kinds by how dear a change between neighbouring coalitions is, dearest first."""
 
@@ -163,6 +164,23 @@ def make_plan(
         _batch(original, catalog), settings, tuple(warnings), rewriter,
         _sampler_runs(rewriter, found.graph, catalog, noise, seeds, count),
     )  # fmt: skip
+
+
+def embedded_settings(graph: Graph) -> dict[str, Any]:
+    """The settings that CopyScope's own nodes in a workflow hold: the enumerator's and its *CopyScope Players*'."""
+    settings: dict[str, Any] = {}
+    for node in graph.values():
+        if node.class_type != ENUMERATOR:
+            continue
+        for name in ("seeds", "max_coalitions"):
+            value = constant(graph, node.inputs.get(name))
+            if isinstance(value, int):
+                settings[name] = value
+        link = node.inputs.get("players")
+        if isinstance(link, Link) and graph[link.node].class_type == PLAYERS:
+            chosen = graph[link.node].inputs
+            settings.update(from_players_node({name: constant(graph, value) or "" for name, value in chosen.items()}))
+    return settings
 
 
 def find_target(graph: Graph, catalog: NodeCatalog, output: str | None) -> Link:

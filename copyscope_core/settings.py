@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -16,8 +18,12 @@ class AuditSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    seeds: int = Field(8, ge=1, le=4096, description="Seed offsets per coalition; images = seeds × the workflow's batch.")
-    players: tuple[str, ...] = Field((), description="Only these components are players; all others are locked. Empty: all.")
+    seeds: int = Field(
+        8, ge=1, le=4096, description="Seed offsets per coalition; images = seeds × the workflow's batch."
+    )
+    players: tuple[str, ...] = Field(
+        (), description="Only these components are players; all others are locked. Empty: all."
+    )
     lock: tuple[str, ...] = Field((), description="Components that are present in every coalition.")
     baseline_checkpoint: str | None = Field(None, description="Checkpoint used where the workflow's own is absent.")
     baseline_vae: str | None = Field(None, description="VAE file used where the workflow's own VAE is absent.")
@@ -25,12 +31,52 @@ class AuditSettings(BaseModel):
         default_factory=dict,
         description="Other baselines: loader's node id → file name of the same family (UNET, CLIP).",
     )
-    key_prompts: tuple[str, ...] = Field((), description="Phrases of the positive text, a player each. Empty: the whole text.")
+    key_prompts: tuple[str, ...] = Field(
+        (), description="Phrases of the positive text, a player each. Empty: the whole text."
+    )
     neutral_prompt: str = Field("", description="Text that stands where the whole positive text is absent.")
     image_players: tuple[str, ...] = Field((), description="Node ids of image loaders upstream that are players too.")
-    output: str | None = Field(None, description="Node id whose image is audited, where the workflow has several outputs.")
-    max_coalitions: int = Field(MAX_COALITIONS, ge=2, description="Larger games are refused before anything is sampled.")
+    output: str | None = Field(
+        None, description="Node id whose image is audited, where the workflow has several outputs."
+    )
+    max_coalitions: int = Field(
+        MAX_COALITIONS, ge=2, description="Larger games are refused before anything is sampled."
+    )
     allow_paid_nodes: bool = Field(False, description="Run nodes that call paid services.")
+
+
+NOTHING = "(none)"
+"""What the choice lists of CopyScope's nodes call no choice."""
+
+
+def from_players_node(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that the inputs of a *CopyScope Players* node stand for; inputs that are not given are left out.
+
+    Args:
+        inputs: ``baseline_checkpoint``, ``baseline_vae`` (a name or ``(none)``), ``key_prompts``, ``only``, ``lock``,
+            ``image_players`` (one a line), ``baseline_models`` (``node = file``, one a line), ``neutral_prompt``.
+    """
+    settings: dict[str, Any] = {}
+    for name in ("baseline_checkpoint", "baseline_vae"):
+        if name in inputs:
+            settings[name] = None if inputs[name] == NOTHING else inputs[name]
+    for name, setting in (("key_prompts", "key_prompts"), ("only", "players"), ("lock", "lock"),
+                          ("image_players", "image_players")):  # fmt: skip
+        if name in inputs:
+            settings[setting] = lines(inputs[name])
+    if "neutral_prompt" in inputs:
+        settings["neutral_prompt"] = str(inputs["neutral_prompt"]).strip()
+    if "baseline_models" in inputs:
+        pairs = [line.partition("=") for line in lines(inputs["baseline_models"])]
+        if not all(node.strip() and file.strip() for node, _, file in pairs):
+            raise CopyScopeError("A line of baseline_models must be node = file, such as 12 = flux1-dev.safetensors.")
+        settings["baseline_models"] = {node.strip(): file.strip() for node, _, file in pairs}
+    return settings
+
+
+def lines(text: Any) -> tuple[str, ...]:
+    """The lines of a text that hold something."""
+    return tuple(line.strip() for line in str(text).splitlines() if line.strip())
 
 
 def load_settings(path: Path) -> AuditSettings:

@@ -25,8 +25,6 @@ from ..copyscope_core.keys import RunContext, file_names, launch_flags
 from ..copyscope_core.node_info import NodeCatalog, is_image_file
 
 RUNS_FOLDER = "copyscope"
-NO_FOLDER = "(none)"
-_CATEGORY = "CopyScope"
 
 
 class _HostClasses(Mapping[str, Any]):

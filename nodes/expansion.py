@@ -64,7 +64,7 @@ class CoalitionImages(io.ComfyNode):
     @classmethod
     def execute(cls, images: torch.Tensor, token: str, step: int, key: str) -> io.NodeOutput:
         run = open_run(token)
-        done = next(item for item in run.steps if item.key == key)
+        done = run.step(key)
         try:
             store_images(run, done, images)
         except ImageError as error:

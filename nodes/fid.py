@@ -12,6 +12,7 @@ from ..copyscope_core.errors import ImageError
 from ..copyscope_core.features import FeatureCache
 from ..copyscope_core.images import ImageFile, read_folder, read_image
 from ..copyscope_core.measure import Measurement, input_image_warnings, measure
+from ..copyscope_core.settings import NOTHING
 from . import comfy_host
 from .graph_run import GraphRun
 from .inception_host import host_extractor
@@ -45,7 +46,7 @@ class FID(io.ComfyNode):
             description="Fréchet Inception Distance of every coalition's images to the rights holder's images.",
             inputs=[
                 Coalitions.Input("coalitions"),
-                io.Combo.Input("reference_folder", options=[comfy_host.NO_FOLDER, *comfy_host.input_subfolders()],
+                io.Combo.Input("reference_folder", options=[NOTHING, *comfy_host.input_subfolders()],
                                tooltip="A subfolder of ComfyUI's input folder with the rights holder's images."),
                 io.MultiType.Input("reference", [Reference, io.Image], optional=True,
                                    tooltip="Reference images from a node, instead of the folder."),
@@ -59,14 +60,14 @@ class FID(io.ComfyNode):
         folder = _first(reference_folder)
         if reference is not _NOT_LINKED or folder is None:
             return True
-        if folder == comfy_host.NO_FOLDER:
+        if folder == NOTHING:
             return "Choose a reference_folder of ComfyUI's input folder, or wire images into reference."
         return check_folder(folder)
 
     @classmethod
     def fingerprint_inputs(cls, reference_folder: Any, **inputs: Any) -> str:
         folder = _first(reference_folder)
-        return fingerprint(folder) if folder and folder != comfy_host.NO_FOLDER else ""
+        return fingerprint(folder) if folder and folder != NOTHING else ""
 
     @classmethod
     def execute(cls, coalitions: Any, reference_folder: Any, reference: Any = None) -> io.NodeOutput:

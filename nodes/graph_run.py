@@ -72,6 +72,17 @@ class GraphRun:
         name = f"{self.plan.label(step.mask)}, seed +{step.offset}"
         return f"{name} (second run)" if step.again else name
 
+    def step(self, key: str) -> Step:
+        """The step of a key.
+
+        Raises:
+            StoreError: the run has no such step.
+        """
+        for step in self.steps:
+            if step.key == key:
+                return step
+        raise StoreError("This audit has no such coalition; queue the workflow again.")
+
     def keys(self) -> Mapping[tuple[int, int], str]:
         """The key of every coalition and seed offset."""
         return {(step.mask, step.offset): step.key for step in self.steps if not step.again}

@@ -9,9 +9,8 @@ import folder_paths
 from comfy_api.latest import io
 
 from ..copyscope_core.graph import Link
-from ..copyscope_core.settings import MAX_COALITIONS, AuditSettings
+from ..copyscope_core.settings import MAX_COALITIONS, NOTHING, AuditSettings, from_players_node
 from .enumerator import start_run
-from .players import NONE, _lines
 from .types import Coalitions
 
 LORA_SLOTS = 6
@@ -23,10 +22,10 @@ class LoaderCoalitions(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         checkpoints = folder_paths.get_filename_list("checkpoints")
-        loras = [NONE, *folder_paths.get_filename_list("loras")]
+        loras = [NOTHING, *folder_paths.get_filename_list("loras")]
         stack: list[io.Input] = []
         for slot in range(1, LORA_SLOTS + 1):
-            stack.append(io.Combo.Input(f"lora_{slot}", options=loras, default=NONE, tooltip="A LoRA, or (none)."))
+            stack.append(io.Combo.Input(f"lora_{slot}", options=loras, default=NOTHING, tooltip="A LoRA, or (none)."))
             stack.append(io.Float.Input(f"strength_{slot}", default=1.0, min=-20.0, max=20.0, step=0.01))
         return io.Schema(
             node_id="CopyScopeLoaderCoalitions",
@@ -35,9 +34,9 @@ class LoaderCoalitions(io.ComfyNode):
             description="Audits a checkpoint with LoRAs without building a graph: pick the models, write the prompt.",
             inputs=[
                 io.Combo.Input("checkpoint", options=checkpoints),
-                io.Combo.Input("baseline_checkpoint", options=[NONE, *checkpoints], default=NONE,
+                io.Combo.Input("baseline_checkpoint", options=[NOTHING, *checkpoints], default=NOTHING,
                                tooltip="Stands in where the checkpoint is absent. With none, it is locked."),
-                io.Combo.Input("vae", options=[NONE, *folder_paths.get_filename_list("vae")], default=NONE,
+                io.Combo.Input("vae", options=[NOTHING, *folder_paths.get_filename_list("vae")], default=NOTHING,
                                tooltip="A separate VAE, or (none) for the checkpoint's own."),
                 io.String.Input("positive", multiline=True, default=""),
                 io.String.Input("negative", multiline=True, default=""),
@@ -67,12 +66,9 @@ class LoaderCoalitions(io.ComfyNode):
 
     @classmethod
     def execute(cls, **inputs: Any) -> io.NodeOutput:
-        baseline = inputs["baseline_checkpoint"]
+        chosen = {name: inputs[name] for name in ("baseline_checkpoint", "key_prompts")}
         settings = AuditSettings(
-            seeds=inputs["seeds"],
-            max_coalitions=inputs["max_coalitions"],
-            key_prompts=_lines(inputs["key_prompts"]),
-            baseline_checkpoint=None if baseline == NONE else baseline,
+            seeds=inputs["seeds"], max_coalitions=inputs["max_coalitions"], **from_players_node(chosen)
         )
         return start_run(build_workflow(inputs), Link("image", 0), settings, set(), cls.hidden)
 
@@ -87,14 +83,14 @@ def build_workflow(inputs: dict[str, Any]) -> dict[str, Any]:
     last = "checkpoint"
     for slot in range(1, LORA_SLOTS + 1):
         name, strength = inputs[f"lora_{slot}"], inputs[f"strength_{slot}"]
-        if name != NONE:
+        if name != NOTHING:
             graph[f"lora_{slot}"] = node(
                 "LoraLoader", model=[last, 0], clip=[last, 1], lora_name=name,
                 strength_model=strength, strength_clip=strength,
             )  # fmt: skip
             last = f"lora_{slot}"
     vae = ["checkpoint", 2]
-    if inputs["vae"] != NONE:
+    if inputs["vae"] != NOTHING:
         graph["vae"] = node("VAELoader", vae_name=inputs["vae"])
         vae = ["vae", 0]
     size = {name: inputs[name] for name in ("width", "height", "batch_size")}

@@ -5,9 +5,8 @@ from __future__ import annotations
 import folder_paths
 from comfy_api.latest import io
 
+from ..copyscope_core.settings import NOTHING, from_players_node
 from .types import PlayerChoice
-
-NONE = "(none)"
 
 
 class Players(io.ComfyNode):
@@ -21,10 +20,11 @@ class Players(io.ComfyNode):
             category="CopyScope",
             description="Baselines, key prompts and locks. Components are named by name, node id, kind or file name.",
             inputs=[
-                io.Combo.Input("baseline_checkpoint", options=[NONE, *folder_paths.get_filename_list("checkpoints")],
-                               default=NONE, tooltip="Stands in where the workflow's checkpoint is absent. "
+                io.Combo.Input("baseline_checkpoint", options=[NOTHING, *folder_paths.get_filename_list("checkpoints")],
+                               default=NOTHING, tooltip="Stands in where the workflow's checkpoint is absent. "
                                "With none, the checkpoint is locked and its own share is not measured."),
-                io.Combo.Input("baseline_vae", options=[NONE, *folder_paths.get_filename_list("vae")], default=NONE,
+                io.Combo.Input("baseline_vae", options=[NOTHING, *folder_paths.get_filename_list("vae")],
+                               default=NOTHING,
                                tooltip="Stands in where the VAE is absent. With none, the checkpoint's own VAE does."),
                 io.String.Input("key_prompts", multiline=True, default="",
                                 tooltip="Phrases of the positive prompt, one a line. Empty: the whole text."),
@@ -43,31 +43,5 @@ class Players(io.ComfyNode):
         )  # fmt: skip
 
     @classmethod
-    def execute(
-        cls,
-        baseline_checkpoint: str,
-        baseline_vae: str,
-        key_prompts: str,
-        neutral_prompt: str,
-        only: str,
-        lock: str,
-        image_players: str = "",
-        baseline_models: str = "",
-    ) -> io.NodeOutput:
-        pairs = (line.partition("=") for line in _lines(baseline_models))
-        return io.NodeOutput(
-            {
-                "baseline_checkpoint": None if baseline_checkpoint == NONE else baseline_checkpoint,
-                "baseline_vae": None if baseline_vae == NONE else baseline_vae,
-                "key_prompts": _lines(key_prompts),
-                "neutral_prompt": neutral_prompt.strip(),
-                "players": _lines(only),
-                "lock": _lines(lock),
-                "image_players": _lines(image_players),
-                "baseline_models": {node.strip(): file.strip() for node, _, file in pairs},
-            }
-        )
-
-
-def _lines(text: str) -> tuple[str, ...]:
-    return tuple(line.strip() for line in text.splitlines() if line.strip())
+    def execute(cls, **inputs: str) -> io.NodeOutput:
+        return io.NodeOutput(from_players_node(inputs))

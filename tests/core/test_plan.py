@@ -3,10 +3,10 @@
 import pytest
 
 from copyscope_core.errors import PlayerError, TooManyCoalitionsError, WorkflowError
-from copyscope_core.graph import Link, to_json
+from copyscope_core.graph import Link, parse_graph, to_json
 from copyscope_core.node_info import NodeCatalog, bundled_catalog
 from copyscope_core.noise import noise_inputs
-from copyscope_core.plan import make_plan
+from copyscope_core.plan import embedded_settings, make_plan
 from copyscope_core.rewrite import RERUN_INPUT
 from copyscope_core.settings import AuditSettings
 
@@ -538,3 +538,16 @@ def test_several_noise_inputs_all_shift() -> None:
     graph, _ = rewritten(p, offset=7)
     assert sorted(n.inputs["seed"] for n in graph.values() if n.class_type == "KSampler") == [12, 107]
     assert len(noise_inputs(p.graph, bundled_catalog())) == 2
+
+
+def test_settings_of_the_nodes_in_a_workflow() -> None:
+    workflow = base()
+    workflow["20"] = node("CopyScopePlayers", baseline_checkpoint="(none)", baseline_vae="v.safetensors", only="",
+                          key_prompts="by hokusai\n\n a wave ", lock="style",
+                          baseline_models="12 = x.safetensors")  # fmt: skip
+    workflow["21"] = node("CopyScopeCoalitionEnumerator", image=["8", 0], seeds=3, max_coalitions=16, players=["20", 0])
+    assert embedded_settings(parse_graph(workflow)) == {
+        "seeds": 3, "max_coalitions": 16, "baseline_checkpoint": None, "baseline_vae": "v.safetensors", "players": (),
+        "key_prompts": ("by hokusai", "a wave"), "lock": ("style",), "baseline_models": {"12": "x.safetensors"},
+    }  # fmt: skip
+    assert embedded_settings(parse_graph(base())) == {}
