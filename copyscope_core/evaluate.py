@@ -22,7 +22,7 @@ from .cautions import (
 from .distances import Coalitions, DistanceName, Distances, check_table, measure_distances
 from .errors import GameError
 from .game import Game, check_players, coalition_label, require_complete
-from .interactions import MOST_PLAYERS, Members, n_shapley, pair_interactions
+from .interactions import MOST_PLAYERS, Members, interaction_index, n_shapley, pair_interactions
 from .shapley import (
     ablation,
     check_efficiency,
@@ -120,6 +120,10 @@ class Evaluation:
     def game(self) -> Game:
         """The game of v(S)."""
         return Game(self.players, self.values)
+
+    def interaction(self, members: Members) -> float:
+        """Shapley interaction index of some players, given by their places."""
+        return float(interaction_index(self.values, members))
 
 
 def evaluate(

@@ -18,26 +18,31 @@ import numpy as np
 from pydantic import BaseModel, ValidationError
 
 from . import __version__
-from .coalitions import members
 from .errors import CopyScopeError, GameError
 from .evaluate import Caution, Evaluation
 from .files import write_json_atomic
+from .report_results import (
+    coalition_results,
+    differences,
+    headline,
+    interactions,
+    player_results,
+    uncertainty_record,
+)
 from .report_schema import (
     SCHEMA_VERSION,
-    CoalitionResult,
     Component,
     ImageFile,
     LockedComponent,
     ModelFile,
     PlayerInfo,
-    PlayerResult,
     Record,
     Reference,
     Report,
     ReportWarning,
     UnmeasuredComponent,
 )
-from .report_text import number, summary_text
+from .report_text import summary_text
 from .settings import describe
 
 __all__ = ["Report", "build_report", "describe_environment", "load_report", "plain", "summary_text", "write_report"]
@@ -50,6 +55,7 @@ def build_report(
     evaluation: Evaluation,
     *,
     reference: Reference | Mapping[str, Any] | None = None,
+    control: Reference | Mapping[str, Any] | None = None,
     players: Sequence[Any] | None = None,
     folders: Mapping[int, str] | None = None,
     images: Mapping[int, Sequence[Any]] | None = None,
@@ -70,6 +76,7 @@ def build_report(
     Args:
         evaluation: the results.
         reference: names, hashes and preprocessing record of the reference.
+        control: the same of the control images, where the evaluation has some.
         players: records with the fields of `PlayerInfo`, in any order, as a plan's summary has them; None: only names
             are known.
         folders: mask → folder of the coalition's images, relative to the report.
@@ -96,29 +103,21 @@ def build_report(
     known = [_hashed(item, given) for item in _player_info(evaluation.players, players)]
     locked_records = [_hashed(_read(LockedComponent, item), given) for item in locked]
     unmeasured_records = [_hashed(_read(UnmeasuredComponent, item), given) for item in unmeasured]
-    results = [_player_result(evaluation, i, info) for i, info in enumerate(known)]
-    coalitions = [
-        CoalitionResult(
-            members=list(members(mask, evaluation.players)),
-            mask=mask,
-            fid=float(evaluation.distance[mask]),
-            fid_mean=float(evaluation.mean[mask]),
-            fid_covariance=float(evaluation.covariance[mask]),
-            kid=evaluation.kid[mask],
-            value=float(evaluation.values[mask]),
-            images=evaluation.counts[mask],
-            folder=(folders or {}).get(mask),
-            image_files=[_read(ImageFile, item) for item in (images or {}).get(mask, ())],
-        )
-        for mask in range(2 ** len(evaluation.players))
-    ]
+    results = player_results(evaluation, known)
+    names = [info.name for info in known]
+    files = {mask: [_read(ImageFile, item) for item in rows] for mask, rows in (images or {}).items()}
     raw_settings = settings.model_dump(mode="json") if isinstance(settings, BaseModel) else dict(settings or {})
     moment = (created or datetime.now(timezone.utc)).astimezone(timezone.utc)
     return Report(
         created=moment.isoformat(timespec="seconds").replace("+00:00", "Z"),
-        headline=_headline(results),
+        headline=headline(evaluation, results),
+        distance=evaluation.distance_name,
         players=results,
-        coalitions=coalitions,
+        coalitions=coalition_results(evaluation, folders or {}, files),
+        differences=differences(evaluation, names),
+        interactions=interactions(evaluation, names),
+        uncertainty=uncertainty_record(evaluation),
+        no_interval=evaluation.no_interval or None,
         locked=locked_records,
         unmeasured=unmeasured_records,
         models=_model_files(given, [*known, *locked_records, *unmeasured_records]),
@@ -126,6 +125,7 @@ def build_report(
         seeds=list(seeds),
         settings=plain(raw_settings),
         reference=_read(Reference, reference or {"count": evaluation.reference_count}),
+        control=_control(evaluation, control),
         preprocessing=preprocessing,
         environment=plain(dict(describe_environment() if environment is None else environment)),
         workflow=None if workflow is None else plain(dict(workflow)),
@@ -221,19 +221,10 @@ def _player_info(names: Sequence[str], records: Sequence[Any] | None) -> list[Pl
     return [by_name[name] for name in wanted]
 
 
-def _player_result(evaluation: Evaluation, i: int, info: PlayerInfo) -> PlayerResult:
-    return PlayerResult(
-        **info.model_dump(),
-        shapley=float(evaluation.shapley[i]),
-        share=None if evaluation.share is None else float(evaluation.share[i]),
-        leave_one_out=float(evaluation.leave_one_out[i]),
-        single=float(evaluation.single[i]),
-        ablation=float(evaluation.ablation[i]),
-        shapley_mean=None if evaluation.shapley_mean is None else float(evaluation.shapley_mean[i]),
-        shapley_covariance=None if evaluation.shapley_covariance is None else float(evaluation.shapley_covariance[i]),
-        kid_shapley=None if evaluation.kid_shapley is None else float(evaluation.kid_shapley[i]),
-        no_effect=None if evaluation.no_effect is None else evaluation.no_effect[i],
-    )
+def _control(evaluation: Evaluation, record: Reference | Mapping[str, Any] | None) -> Reference | None:
+    if evaluation.control is None:
+        return None
+    return _read(Reference, record or {"count": evaluation.control.count})
 
 
 def _same_file(model: ModelFile, file: str | None, kind: str | None) -> bool:
@@ -285,27 +276,6 @@ def _run_cautions(seeds: Sequence[int], deterministic: bool | None) -> list[Caut
             )
         )
     return found
-
-
-def _headline(players: Sequence[PlayerResult]) -> str:
-    best = max(players, key=lambda player: player.shapley)
-    if all(player.shapley == 0 for player in players):
-        return "No component changes how near the images are to the reference."
-    if best.shapley <= 0:
-        worst = min(players, key=lambda player: player.shapley)
-        return (
-            "No component moves the images towards the reference; "
-            f"“{worst.name}” ({worst.kind}) moves them away most, by {number(-worst.shapley, 1)} FID points."
-        )
-    if len(players) == 1:
-        return (
-            f"“{best.name}” ({best.kind}) moves the images towards the reference, "
-            f"by {number(best.shapley, 1)} FID points."
-        )
-    return (
-        f"Of the {len(players)} components measured, “{best.name}” ({best.kind}) moves the images most towards the "
-        f"reference: {best.share or 0:.0%} of all change, {number(best.shapley, 1)} FID points."
-    )
 
 
 def _text(text: str) -> str:

@@ -10,8 +10,9 @@ from collections.abc import Callable, Sequence
 
 from markupsafe import Markup
 
+from .distances import DISTANCES, DistanceInfo
 from .report_schema import PlayerResult
-from .report_text import clip, percent, signed
+from .report_text import clip, interval_text, percent, signed
 
 WIDTH = 760
 LABEL = 240
@@ -20,26 +21,33 @@ ROW = 40
 BAR = 20
 TOP = 10
 AXIS = 44
+REACH = 2.0
+"""A whisker is cut off where it reaches further beyond the bars than so many times their span; its ends are in text."""
 
 
-def chart(players: Sequence[PlayerResult], intervals: Sequence[tuple[float, float] | None] | None = None) -> Markup:
-    """Horizontal signed bars of φ, in the order given; right of zero: towards the reference.
+def chart(players: Sequence[PlayerResult], info: DistanceInfo = DISTANCES["fid"]) -> Markup:
+    """Horizontal signed bars of φ with their intervals as whiskers, in the order given; right: towards the reference.
 
     Args:
         players: one bar each.
-        intervals: a low and high end for each player, drawn as whiskers, or None.
+        info: name and unit of the distance in use.
     """
-    whiskers = list(intervals) if intervals is not None else [None] * len(players)
-    numbers = [0.0, *(p.shapley for p in players), *(end for pair in whiskers if pair for end in pair)]
+    whiskers = [player.shapley_interval for player in players]
+    bars = [0.0, *(player.shapley for player in players)]
+    reach = REACH * (max(bars) - min(bars))
+    numbers = [
+        *bars,
+        *(_within(end, min(bars) - reach, max(bars) + reach) for pair in whiskers if pair for end in pair),
+    ]
     ticks = nice_ticks(min(numbers), max(numbers))
     low, high = min(ticks[0], *numbers), max(ticks[-1], *numbers)
     left, right = LABEL + 12, WIDTH - VALUE - 12
 
     def x(value: float) -> float:
-        return round(left + (value - low) / (high - low) * (right - left), 2)
+        return round(left + (_within(value, low, high) - low) / (high - low) * (right - left), 2)
 
     bottom = TOP + ROW * len(players)
-    parts = [_open(players, bottom + AXIS)]
+    parts = [_open(players, bottom + AXIS, info)]
     for tick in ticks:
         kind = "zero" if tick == 0 else "grid"
         parts.append(_line(x(tick), TOP, x(tick), bottom, kind))
@@ -50,11 +58,11 @@ def chart(players: Sequence[PlayerResult], intervals: Sequence[tuple[float, floa
         )
     parts.append(
         Markup('<text class="axis" x="{}" y="{}" text-anchor="middle">{}</text>').format(
-            (left + right) / 2, bottom + 36, "← away   ·   FID points   ·   towards the reference →"
+            (left + right) / 2, bottom + 36, f"← away   ·   {info.unit}   ·   towards the reference →"
         )
     )
-    for row, (player, pair) in enumerate(zip(players, whiskers, strict=True)):
-        parts.append(_bar(player, pair, TOP + ROW * row, x))
+    for row, player in enumerate(players):
+        parts.append(_bar(player, TOP + ROW * row, x, info))
     parts.append(Markup("</svg>"))
     return Markup("\n").join(parts)
 
@@ -79,24 +87,26 @@ def nice_ticks(low: float, high: float, about: int = 5) -> list[float]:
     return [round(k * step, 12) for k in range(math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9) + 1)]
 
 
-def _open(players: Sequence[PlayerResult], height: int) -> Markup:
-    told = "; ".join(f"{player.name} {signed(player.shapley, 1)}" for player in players)
+def _open(players: Sequence[PlayerResult], height: int, info: DistanceInfo) -> Markup:
+    told = "; ".join(f"{player.name} {signed(player.shapley, info.digits)}{_ends(player, info)}" for player in players)
     return Markup(
         '<svg class="chart" viewBox="0 0 {} {}" role="img" aria-labelledby="chart-title chart-text" '
         'xmlns="http://www.w3.org/2000/svg">\n'
         '<title id="chart-title">Contribution of each component</title>\n'
-        '<desc id="chart-text">Shapley values in FID points, positive: towards the reference. {}</desc>'
-    ).format(WIDTH, height, told)
+        '<desc id="chart-text">Shapley values in {}, positive: towards the reference. {}</desc>'
+    ).format(WIDTH, height, info.unit, told)
 
 
-def _bar(player: PlayerResult, pair: tuple[float, float] | None, top: float, x: Callable[[float], float]) -> Markup:
-    zero, end = x(0.0), x(player.shapley)
+def _bar(player: PlayerResult, top: float, x: Callable[[float], float], info: DistanceInfo) -> Markup:
+    zero, end, pair = x(0.0), x(player.shapley), player.shapley_interval
     middle = top + ROW / 2
     kind = "toward" if player.shapley > 0 else "away"
-    value = "no effect" if player.no_effect else signed(player.shapley, 1)
+    value = "no effect" if player.no_effect else signed(player.shapley, info.digits)
     share = "" if player.share is None or player.no_effect else percent(player.share, 0)
     parts = [
-        Markup("<g><title>{}: {} FID points{}</title>").format(player.name, value, f", share {share}" if share else ""),
+        Markup("<g><title>{}: {} {}{}{}</title>").format(
+            player.name, value, info.unit, _ends(player, info), f", share {share}" if share else ""
+        ),
         Markup('<text class="name" x="{}" y="{}" text-anchor="end">{}</text>').format(
             LABEL, middle - 1, clip(player.name, 26)
         ),
@@ -107,16 +117,33 @@ def _bar(player: PlayerResult, pair: tuple[float, float] | None, top: float, x: 
             kind, min(zero, end), middle - BAR / 2, max(1.0 if player.shapley else 0.0, round(abs(end - zero), 2)), BAR
         ),
     ]
-    if pair is not None:
+    above = pair is not None and not player.no_effect
+    if pair is not None and above:
         low, high = x(pair[0]), x(pair[1])
-        parts.append(_line(low, middle, high, middle, "whisker"))
+        parts += [_line(low, middle, high, middle, kind) for kind in ("halo", "whisker")]
         parts += [_line(end_, middle - 5, end_, middle + 5, "whisker") for end_ in (low, high)]
     parts.append(
-        Markup('<text class="value" x="{}" y="{}">{}<tspan class="share" dx="8">{}</tspan></text></g>').format(
-            WIDTH - VALUE, middle + 5, value, share
+        Markup('<text class="value" x="{}" y="{}">{}<tspan class="share" dx="8">{}</tspan></text>').format(
+            WIDTH - VALUE, middle - 1 if above else middle + 5, value, share
         )
     )
+    if pair is not None and above:
+        parts.append(
+            Markup('<text class="ends" x="{}" y="{}">{}</text>').format(
+                WIDTH - VALUE, middle + 14, interval_text(pair, info.digits)
+            )
+        )
+    parts.append(Markup("</g>"))
     return Markup("").join(parts)
+
+
+def _ends(player: PlayerResult, info: DistanceInfo) -> str:
+    pair = player.shapley_interval
+    return "" if pair is None else f" (95% interval {interval_text(pair, info.digits)})"
+
+
+def _within(value: float, low: float, high: float) -> float:
+    return min(max(value, low), high)
 
 
 def _line(x1: float, y1: float, x2: float, y2: float, kind: str) -> Markup:

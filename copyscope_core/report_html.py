@@ -19,11 +19,24 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image, ImageOps
 
+from .distances import DISTANCES
 from .files import write_bytes_atomic
 from .report_chart import chart, meter
+from .report_heat import heat_map, strongest, unsure
 from .report_schema import CoalitionResult, Report
-from .report_terms import TERMS
-from .report_text import clip, number, percent, signed, whole
+from .report_terms import terms_for
+from .report_text import (
+    clip,
+    distance_of,
+    interval_text,
+    not_told_apart,
+    number,
+    percent,
+    percent_interval,
+    probability,
+    signed,
+    whole,
+)
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -36,6 +49,8 @@ IMAGES_IN_ALL = 400
 COALITIONS_SHOWN = 64
 TITLE_COLUMNS = 30
 HASH_ROWS = 4096
+TRIPLES = 12
+PAIRS_NAMED = 6
 """Caps on what is embedded; the JSON report names everything."""
 
 Picture = Path | str | bytes | Image.Image
@@ -90,9 +105,15 @@ def render_html(
     )
     environment.filters["num"] = number
     environment.filters["signed"] = signed
-    environment.filters["percent"] = percent
+    environment.filters |= {
+        "percent": percent,
+        "ends": interval_text,
+        "percent_ends": percent_interval,
+        "probability": probability,
+    }
     css = (TEMPLATES / "report.css").read_text(encoding="utf-8")
     style_hash = base64.b64encode(hashlib.sha256(css.encode("utf-8")).digest()).decode("ascii")
+    info = DISTANCES[report.distance]
     cards = _cards(report, images or {})
     by_mask = {card.coalition.mask: card for card in cards}
     return environment.get_template(
@@ -102,8 +123,16 @@ def render_html(
         whole=whole(report),
         css=Markup(css),  # noqa: S704 - our own file
         style_hash=style_hash,
-        chart=chart(report.ranked()),
-        terms=TERMS,
+        chart=chart(report.ranked(), info),
+        heat=heat_map(report),
+        triples=strongest(report, 3, TRIPLES),
+        unsure=unsure,
+        apart=not_told_apart(report),
+        apart_named=PAIRS_NAMED,
+        info=info,
+        digits=max(2, info.digits),
+        distance_of=distance_of,
+        terms=terms_for(report.distance),
         cards=cards,
         everything=by_mask[len(report.coalitions) - 1],
         nothing=by_mask[0],
@@ -116,7 +145,7 @@ def render_html(
         hash_rows=_hash_rows(report),
         hash_total=sum(len(coalition.image_files) for coalition in report.coalitions),
         settings=_pretty(report.settings),
-        preprocessing_record=_pretty(report.reference.preprocessing),
+        pretty=_pretty,
         workflow=None if report.workflow is None else _pretty(report.workflow),
     )
 
@@ -162,8 +191,8 @@ def _cards(report: Report, images: Mapping[int, Sequence[Picture]]) -> list[Card
     names = [player.name for player in report.players]
     chosen = _chosen(report.coalitions, len(names))
     each = max(1, min(IMAGES_PER_COALITION, IMAGES_IN_ALL // len(chosen)))
-    farthest = max(coalition.fid for coalition in report.coalitions)
-    nearest = min(coalition.fid for coalition in report.coalitions)
+    farthest = max(_shown(report, coalition) for coalition in report.coalitions)
+    nearest = max(coalition.value for coalition in report.coalitions)
     cards = []
     for coalition in chosen:
         title = _title(coalition, names)
@@ -177,11 +206,17 @@ def _cards(report: Report, images: Mapping[int, Sequence[Picture]]) -> list[Card
                     thumbnail(picture, f"{title}, image {k}") for k, picture in enumerate(pictures[:each], start=1)
                 ),
                 more=max(0, coalition.images - each),
-                bar=meter(coalition.fid, farthest),
-                nearest=coalition.fid == nearest,
+                bar=meter(_shown(report, coalition), farthest),
+                nearest=coalition.value == nearest,
             )
         )
     return cards
+
+
+def _shown(report: Report, coalition: CoalitionResult) -> float:
+    """What the bar of a coalition is as long as; FID where the distance in use is not defined."""
+    value = distance_of(report, coalition)
+    return coalition.fid if value is None else value
 
 
 def _title(coalition: CoalitionResult, names: Sequence[str]) -> str:
@@ -201,7 +236,7 @@ def _chosen(coalitions: Sequence[CoalitionResult], players: int) -> list[Coaliti
     if len(ordered) <= COALITIONS_SHOWN:
         return ordered
     telling = [item for item in ordered if len(item.members) in (0, 1, players - 1, players)]
-    rest = sorted((item for item in ordered if item not in telling), key=lambda item: item.fid)
+    rest = sorted((item for item in ordered if item not in telling), key=lambda item: -item.value)
     keep = {item.mask for item in [*telling, *rest][:COALITIONS_SHOWN]}
     return [item for item in ordered if item.mask in keep]
 

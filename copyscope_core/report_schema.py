@@ -6,12 +6,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-SCHEMA_VERSION: Literal["1.0"] = "1.0"
+from .distances import DistanceName
+
+SCHEMA_VERSION: Literal["1.1"] = "1.1"
 STATEMENT = "similarity contribution, not a finding of infringement"
+
+Interval = Annotated[list[float], Field(min_length=2, max_length=2)]
+"""[low, high] at 95%."""
 
 
 class Record(BaseModel):
@@ -55,16 +60,38 @@ class PlayerInfo(Component):
 
 
 class PlayerResult(PlayerInfo):
-    """A player and its contribution. Numbers are FID points unless said otherwise; positive: towards the reference."""
+    """A player and its contribution, in units of the distance in use (FID points). Positive: towards the reference."""
 
-    shapley: float = Field(description="Shapley value φ of v(S) = d²(∅) − d²(S).")
+    shapley: float = Field(description="Shapley value φ of v(S).")
+    shapley_interval: Interval | None = Field(
+        default=None, description="95% interval of φ for this number of images; null: none, see `no_interval`."
+    )
     share: float | None = Field(description="φ/Σ|φ|, signed; null where every φ is 0.")
+    share_interval: Interval | None = Field(default=None, description="95% interval of the share, or null.")
+    indistinguishable_from: list[str] | None = Field(
+        default=None, description="Players whose φ differs by an amount whose 95% interval contains 0; null: unknown."
+    )
+    probability_largest: float | None = Field(
+        default=None, description="How probable it is that this φ is the largest, 0…1; null: unknown."
+    )
     leave_one_out: float = Field(description="v(N) − v(N∖i).")
     single: float = Field(description="v({i}) − v(∅).")
-    ablation: float = Field(description="Mean FID of the coalitions without the player.")
-    shapley_mean: float = Field(description="Part of φ from the distance of the mean features, ‖Δμ‖².")
-    shapley_covariance: float = Field(description="Part of φ from the spread of the features; both sum to φ.")
+    ablation: float = Field(
+        description="Mean distance of the coalitions without the player; where a kernel distance has one reference "
+        "image, without that image's own term."
+    )
+    shapley_mean: float | None = Field(
+        description="Part of φ from the distance of the mean features, ‖Δμ‖²; null unless FID is in use."
+    )
+    shapley_covariance: float | None = Field(
+        description="Part of φ from the spread of the features; both sum to φ; null unless FID is in use."
+    )
     kid_shapley: float | None = Field(description="Shapley value of the kernel-distance game (KID units), or null.")
+    kid_shapley_interval: Interval | None = Field(default=None, description="Its 95% interval, or null.")
+    control_shapley: float | None = Field(default=None, description="φ against the control images; null: no control.")
+    control_shapley_interval: Interval | None = Field(default=None, description="Its 95% interval, or null.")
+    contrast: float | None = Field(default=None, description="φ − φ against the control; null: no control.")
+    contrast_interval: Interval | None = Field(default=None, description="Its 95% interval, or null.")
     no_effect: bool | None = Field(description="True: never changes a pixel; null: pixels were not compared.")
 
 
@@ -104,10 +131,15 @@ class CoalitionResult(Record):
     members: list[str] = Field(description="Names of the players that are present.")
     mask: int = Field(description="The same as a bitmask over `players` in their order.")
     fid: float = Field(description="Fréchet Inception Distance d²(S) to the reference.")
+    fid_interval: Interval | None = Field(default=None, description="95% interval for this number of images, or null.")
     fid_mean: float = Field(description="Its part ‖Δμ‖².")
     fid_covariance: float = Field(description="Its part tr Σ₁ + tr Σ₂ − 2 tr (Σ₁Σ₂)^½.")
     kid: float | None = Field(description="Unbiased kernel distance, may be negative; null with one image on a side.")
-    value: float = Field(description="v(S) = d²(∅) − d²(S).")
+    distance: float | None = Field(
+        default=None, description="The distance in use, d(S); null for a kernel distance to one reference image."
+    )
+    control_distance: float | None = Field(default=None, description="The same to the control images, or null.")
+    value: float = Field(description="v(S) = d(∅) − d(S) of the distance in use.")
     images: int = Field(description="Number of images.")
     folder: str | None = Field(default=None, description="Folder of the images, relative to the report.")
     image_files: list[ImageFile] = Field(default_factory=list, description="The images, in the order of the seeds.")
@@ -119,6 +151,37 @@ class Reference(Record):
     count: int = Field(description="Number of images.")
     images: list[ImageFile] = Field(default_factory=list, description="Names and hashes.")
     preprocessing: dict[str, Any] = Field(default_factory=dict, description="How they were brought to size.")
+
+
+class Difference(Record):
+    """How far the contributions of two players are apart."""
+
+    first: str
+    second: str
+    difference: float = Field(description="φ of the first − φ of the second.")
+    interval: Interval | None = Field(description="Its 95% interval; null: none.")
+
+
+class Interaction(Record):
+    """What a set of players does together beyond what its members do apart."""
+
+    members: list[str] = Field(description="One, two or three players.")
+    sii: float = Field(description="Shapley interaction index; for one player, φ.")
+    sii_interval: Interval | None = Field(default=None, description="Its 95% interval, for one or two players.")
+    n_sii: float = Field(description="n-Shapley value up to order 3; those of all sets sum to v(N) − v(∅).")
+
+
+class UncertaintyRecord(Record):
+    """How the intervals were made."""
+
+    level: float = Field(description="Two-sided confidence level of each interval.")
+    method: str
+    seeds: int = Field(description="Number of different seeds.")
+    seed_groups: int = Field(description="In how many groups they were left out, one after the other.")
+    reference_groups: int = Field(description="The same for the reference images; 0: taken as they are.")
+    control_groups: int = Field(description="The same for the control images.")
+    resampling_seed: int = Field(description="Seed of the groups and of the draws for `probability_largest`.")
+    draws: int = Field(description="Draws for `probability_largest`.")
 
 
 class ReportWarning(Record):
@@ -136,19 +199,27 @@ class ReportWarning(Record):
 class Report(Record):
     """A CopyScope report."""
 
-    schema_version: Literal["1.0"] = SCHEMA_VERSION
+    schema_version: Literal["1.0", "1.1"] = SCHEMA_VERSION
     statement: str = STATEMENT
     created: str = Field(description="When, UTC, ISO 8601.")
     headline: str = Field(description="The answer in one sentence.")
+    distance: DistanceName = Field(default="fid", description="What v(S) is made of.")
     players: list[PlayerResult]
     coalitions: list[CoalitionResult] = Field(description="All 2ⁿ, by bitmask.")
     locked: list[LockedComponent]
     unmeasured: list[UnmeasuredComponent]
     models: list[ModelFile] = Field(description="Model files of players, locked and unmeasured components.")
+    differences: list[Difference] = Field(default_factory=list, description="Of every pair of players.")
+    interactions: list[Interaction] = Field(
+        default_factory=list, description="Sets of one to three players; empty for more than 12 players."
+    )
+    uncertainty: UncertaintyRecord | None = Field(default=None, description="How the intervals were made; null: none.")
+    no_interval: str | None = Field(default=None, description="Why there are no intervals, in a sentence.")
     efficiency_gap: float = Field(description="Σφ − (v(N) − v(∅)); rounding only.")
     seeds: list[int] = Field(description="Seed offsets, added to the workflow's own seed.")
     settings: dict[str, Any]
     reference: Reference
+    control: Reference | None = Field(default=None, description="Unrelated images of the same kind; null: none.")
     preprocessing: str = Field(description="Id of everything between an image file and its features.")
     environment: dict[str, Any] = Field(description="Versions of CopyScope, Python, NumPy, PyTorch, ComfyUI; device.")
     workflow: dict[str, Any] | None = Field(description="The audited workflow, API format; null for `score`.")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from .distances import DISTANCES, DistanceName
+
 
 class Term(NamedTuple):
     """A word of the report and its meaning."""
@@ -27,6 +29,20 @@ TERMS: dict[str, Term] = {
         "Share",
         "The component's contribution as a part of all contributions, counted without their signs, so that the shares "
         "add up to 100% when signs are ignored.",
+    ),
+    "interval": Term(
+        "95% interval",
+        "Where the value would probably lie had other seeds been run: of 100 such intervals about 95 hold what many "
+        "repetitions with this number of images would give on average. Wide: more seeds are needed.",
+    ),
+    "largest": Term(
+        "Largest?",
+        "How probable it is that this component's contribution is the largest of all, as far as these images tell.",
+    ),
+    "apart": Term(
+        "Cannot be told apart",
+        "The 95% interval of the difference of the two contributions contains 0: with other seeds their order might "
+        "be the other way round.",
     ),
     "loo": Term(
         "Leave-one-out",
@@ -55,6 +71,30 @@ TERMS: dict[str, Term] = {
         "negative when two sets are alike. A dash: not defined for a single image.",
     ),
     "kid_shapley": Term("KID φ", "The same contribution, measured by KID instead of FID; a check on the ranking."),
+    "mmd": Term(
+        "MMD",
+        "A kernel distance with a Gaussian kernel on the direction of the features, as CMMD has it; unbiased, so it "
+        "may be slightly negative.",
+    ),
+    "fid_infinity": Term(
+        "FID∞",
+        "FID extrapolated to infinitely many generated images, which takes away its bias for few images.",
+    ),
+    "interaction": Term(
+        "Interaction",
+        "What two components do together beyond what they do apart (Shapley interaction index). Positive: they need "
+        "each other. Negative: each can stand in for the other.",
+    ),
+    "control": Term(
+        "Control",
+        "Unrelated images of the same kind. A component that moves the images towards them as much as towards the "
+        "reference makes them look like such images at large, not like this reference.",
+    ),
+    "contrast": Term(
+        "Contrast",
+        "Contribution towards the reference minus contribution towards the control images: what is special to this "
+        "reference.",
+    ),
     "value": Term(
         "Gain v", "FID with none of the components minus FID with these: how much nearer they bring the images."
     ),
@@ -70,3 +110,19 @@ TERMS: dict[str, Term] = {
     "sha256": Term("SHA-256", "A fingerprint of a file or an image: it changes if a single bit does."),
     "autov2": Term("AutoV2", "The first ten digits of a model file's SHA-256, by which model sites list it."),
 }
+
+
+def terms_for(distance: DistanceName) -> dict[str, Term]:
+    """The terms, with the distance in use named where values are in its units."""
+    info = DISTANCES[distance]
+    if distance == "fid":
+        return TERMS
+    return {
+        key: item
+        if key in ("fid", "kid", "kid_shapley", "mmd", "fid_infinity")
+        else Term(
+            item.name.replace("FID", info.label),
+            item.meaning.replace("FID points", info.unit).replace("FID", info.label),
+        )
+        for key, item in TERMS.items()
+    }

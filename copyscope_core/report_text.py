@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Sequence
 
-from .report_schema import Report
+from .distances import DISTANCES
+from .report_schema import CoalitionResult, PlayerResult, Report
 
 NAME_COLUMNS = 40
 
@@ -25,6 +27,29 @@ def signed(value: float | None, digits: int = 2) -> str:
 def percent(value: float | None, digits: int = 1) -> str:
     """A signed share in per cent; a dash for null."""
     return "–" if value is None else signed(value * 100, digits) + "%"
+
+
+def interval_text(ends: Sequence[float] | None, digits: int = 2) -> str:
+    """An interval in words; a dash for null."""
+    return "–" if ends is None else f"{number(ends[0], digits)} to {number(ends[1], digits)}"
+
+
+def percent_interval(ends: Sequence[float] | None) -> str:
+    """An interval of shares, in whole per cent."""
+    return "–" if ends is None else f"{number(ends[0] * 100, 0)} to {number(ends[1] * 100, 0)}%"
+
+
+def probability(value: float | None) -> str:
+    """A probability in per cent, never quite none or all; a dash for null."""
+    if value is None:
+        return "–"
+    return "< 1%" if value < 0.005 else "> 99%" if value > 0.995 else f"{value:.0%}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names in quotation marks: “a”, “b” and “c”."""
+    quoted = [f"“{name}”" for name in names]
+    return quoted[0] if len(quoted) == 1 else f"{', '.join(quoted[:-1])} and {quoted[-1]}"
 
 
 def columns(text: str) -> int:
@@ -49,39 +74,88 @@ def printable(text: str) -> str:
     return "".join("�" if unicodedata.category(char) in ("Cc", "Cf", "Zl", "Zp") else char for char in text)
 
 
+def distance_of(report: Report, coalition: CoalitionResult) -> float | None:
+    """The distance in use; reports of schema 1.0 have FID alone."""
+    return coalition.fid if report.distance == "fid" else coalition.distance
+
+
 def whole(report: Report) -> str:
     """What all players do together, as a sentence."""
-    before, after = number(report.coalitions[0].fid, 1), number(report.coalitions[-1].fid, 1)
+    info = DISTANCES[report.distance]
+    ends = [distance_of(report, coalition) for coalition in (report.coalitions[0], report.coalitions[-1])]
+    before, after = (number(value, info.digits) for value in ends)
+    if None in ends:
+        gain = signed(report.coalitions[-1].value, info.digits)
+        return f"All components together change the {info.label} by {gain} in favour of the reference."
     if len(report.players) == 1:
-        return f"The FID is {before} without it and {after} with it."
-    return f"All components together take the FID from {before} to {after}."
+        return f"The {info.label} is {before} without it and {after} with it."
+    return f"All components together take the {info.label} from {before} to {after}."
+
+
+def not_told_apart(report: Report) -> list[tuple[str, str]]:
+    """Pairs of players that cannot be told apart, the larger φ first; those without any effect left out."""
+    ranked = [player for player in report.ranked() if not player.no_effect]
+    return [
+        (one.name, other.name)
+        for place, one in enumerate(ranked)
+        for other in ranked[place + 1 :]
+        if other.name in (one.indistinguishable_from or ())
+    ]
 
 
 def summary_text(report: Report) -> str:
     """The report as plain text, for a terminal or a node's body."""
-    rows = [("component", "kind", "φ (FID)", "share", "leave-one-out", "mean part", "spread part")]
-    rows += [
+    info = DISTANCES[report.distance]
+    digits = max(2, info.digits)
+    certain = report.uncertainty is not None
+    ranked = certain and len(report.players) > 1
+    rows = [
         (
-            _name(player.name),
-            _name(player.kind),
-            "no effect" if player.no_effect else signed(player.shapley),
-            percent(player.share),
-            signed(player.leave_one_out),
-            signed(player.shapley_mean),
-            signed(player.shapley_covariance),
+            "component",
+            "kind",
+            f"φ ({info.label})",
+            *(("95% interval",) if certain else ()),
+            "share",
+            *(("largest",) if ranked else ()),
+            "leave-one-out",
+            "mean part",
+            "spread part",
         )
-        for player in report.ranked()
     ]
+    rows += [_summary_row(player, digits, certain, ranked) for player in report.ranked()]
     widths = [max(map(columns, column)) for column in zip(*rows, strict=True)]
     table = [
         "  ".join(_pad(text, width, left=k < 2) for k, (text, width) in enumerate(zip(row, widths, strict=True)))
         for row in rows
     ]
     lines = [printable(report.headline), whole(report), "", *(line.rstrip() for line in table), ""]
+    lines += [f"Cannot be told apart: {_name(one)} and {_name(other)}" for one, other in not_told_apart(report)]
+    if report.no_interval and "one_seed" not in [item.code for item in report.warnings]:
+        lines.append(report.no_interval)
+    lines += [
+        f"Contrast with the control images: {_name(player.name)} {signed(player.contrast, digits)}"
+        + ("" if player.contrast_interval is None else f" ({interval_text(player.contrast_interval, digits)})")
+        for player in report.ranked()
+        if player.contrast is not None
+    ]
     lines += [f"Locked, not measured: {_name(item.name)} ({_name(item.kind)})" for item in report.locked]
     lines += [f"Warning: {printable(item.message)}" for item in report.warnings]
     lines.append(f"{report.statement[0].upper()}{report.statement[1:]}.")
     return "\n".join(lines)
+
+
+def _summary_row(player: PlayerResult, digits: int, certain: bool, ranked: bool) -> tuple[str, ...]:
+    return (
+        _name(player.name),
+        _name(player.kind),
+        "no effect" if player.no_effect else signed(player.shapley, digits),
+        *((interval_text(player.shapley_interval, digits),) if certain else ()),
+        percent(player.share),
+        *((probability(player.probability_largest),) if ranked else ()),
+        signed(player.leave_one_out, digits),
+        signed(player.shapley_mean, digits),
+        signed(player.shapley_covariance, digits),
+    )
 
 
 def _name(text: str) -> str:

@@ -32,14 +32,22 @@ from copyscope_core.settings import AuditSettings
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def evaluation(shifts: tuple[float, ...] = (1.0, 0.5, -0.25), n: int = 6, m: int = 5) -> Evaluation:
+def evaluation(
+    shifts: tuple[float, ...] = (1.0, 0.5, -0.25), n: int = 6, m: int = 5, own: float = 0.0, **options: Any
+) -> Evaluation:
+    """``own``: noise of each coalition's own; ``options`` go to `evaluate`, with ``seeds=True`` for known seeds."""
     rng = np.random.default_rng(0)
     noise, reference = rng.normal(size=(n, 16)), rng.normal(size=(m, 16))
     features = {
-        mask: noise + 3 - sum(shift for bit, shift in enumerate(shifts) if mask >> bit & 1)
+        mask: noise
+        + own * rng.normal(size=noise.shape)
+        + 3
+        - sum(shift for bit, shift in enumerate(shifts) if mask >> bit & 1)
         for mask in range(2 ** len(shifts))
     }
-    return evaluate(["lora", "prompt", "vae"][: len(shifts)], features, reference)
+    if options.pop("seeds", False):
+        options["seeds"] = {mask: list(range(n)) for mask in features}
+    return evaluate(["lora", "prompt", "vae"][: len(shifts)], features, reference, **options)
 
 
 @dataclass
@@ -99,7 +107,13 @@ def test_published_schema_is_current() -> None:
 def test_written_report_fits_the_published_schema(tmp_path: Path) -> None:
     schema = json.loads((ROOT / "docs" / "report.schema.json").read_text(encoding="utf-8"))
     jsonschema.Draft202012Validator.check_schema(schema)
-    for report in (full_report(), build_report(evaluation())):
+    control = np.random.default_rng(1).normal(size=(9, 16))
+    for report in (
+        full_report(),
+        build_report(evaluation()),
+        build_report(evaluation(seeds=True, own=0.5, control=control)),
+        build_report(evaluation(m=1, seeds=True, distance="kid")),
+    ):
         path = write_report(report, tmp_path / "out")
         data = json.loads(path.read_text(encoding="utf-8"), parse_constant=pytest.fail)
         jsonschema.Draft202012Validator(schema).validate(data)
@@ -109,7 +123,7 @@ def test_written_report_fits_the_published_schema(tmp_path: Path) -> None:
 
 def test_keys_that_programs_rely_on() -> None:
     data = full_report().model_dump(mode="json")
-    assert data["schema_version"] == "1.0"
+    assert data["schema_version"] == "1.1"
     assert data["statement"] == "similarity contribution, not a finding of infringement"
     assert {"name", "kind", "node", "file", "sha256", "autov2", "absence", "shapley", "share", "leave_one_out"} <= set(
         data["players"][0]
@@ -173,6 +187,137 @@ def test_warnings_of_the_run() -> None:
     codes = [warning.code for warning in full_report(seeds=[0], deterministic=False).warnings]
     assert codes == ["reference_is_input", "non_deterministic", "one_seed", "few_images"]
     assert "one_seed" not in [warning.code for warning in full_report().warnings]
+
+
+def test_intervals_are_beside_the_plain_numbers() -> None:
+    result = evaluation(seeds=True, own=0.5)
+    data = build_report(result).model_dump(mode="json")
+    for player in data["players"]:
+        for key in ("shapley", "share", "kid_shapley"):
+            low, high = player[f"{key}_interval"]
+            assert low < player[key] < high
+    assert sum(player["probability_largest"] for player in data["players"]) == pytest.approx(1)
+    for coalition in data["coalitions"]:
+        assert coalition["fid_interval"][0] < coalition["fid"] < coalition["fid_interval"][1]
+    assert [(item["first"], item["second"]) for item in data["differences"]] == [
+        ("lora", "prompt"),
+        ("lora", "vae"),
+        ("prompt", "vae"),
+    ]
+    for item in data["differences"]:
+        by_name = {player["name"]: player for player in data["players"]}
+        assert item["difference"] == pytest.approx(
+            by_name[item["first"]]["shapley"] - by_name[item["second"]]["shapley"]
+        )
+        apart = not item["interval"][0] <= 0 <= item["interval"][1]
+        assert (item["second"] not in by_name[item["first"]]["indistinguishable_from"]) == apart
+        assert (item["first"] not in by_name[item["second"]]["indistinguishable_from"]) == apart
+    assert data["uncertainty"]["level"] == 0.95
+    assert data["uncertainty"]["seeds"] == data["uncertainty"]["seed_groups"] == 6
+    assert data["uncertainty"]["reference_groups"] == 0
+    assert isinstance(data["uncertainty"]["resampling_seed"], int)
+    assert data["no_interval"] is None
+
+
+def test_without_intervals_they_are_null_and_the_reason_is_told() -> None:
+    data = build_report(evaluation()).model_dump(mode="json")
+    for player in data["players"]:
+        for key in ("shapley_interval", "share_interval", "indistinguishable_from", "probability_largest"):
+            assert player[key] is None
+    assert data["coalitions"][0]["fid_interval"] is None
+    assert data["differences"][0]["interval"] is None
+    assert data["uncertainty"] is None
+    assert "seeds of the images are not known" in data["no_interval"]
+    assert data["no_interval"] in summary_text(build_report(evaluation()))
+    one = build_report(evaluation(n=1, seeds=True), seeds=[0])
+    assert one.no_interval is not None
+    assert "One seed was run" in one.no_interval
+    assert summary_text(one).count("One seed was run") == 1
+
+
+def test_the_headline_is_no_surer_than_the_intervals() -> None:
+    clear = build_report(evaluation((1.0, 0.2), n=20, seeds=True, own=0.2))
+    assert "95% interval" in clear.headline
+    assert "cannot be told apart" not in clear.headline
+    close = build_report(evaluation((1.0, 0.99), n=6, seeds=True, own=0.5))
+    assert "It cannot be told apart from “" in close.headline
+    assert "Cannot be told apart: " in summary_text(close)
+    chance = build_report(evaluation((0.02, 0.01), n=3, seeds=True, own=1.0))
+    assert chance.players[0].shapley_interval is not None
+    assert "may be chance" in chance.headline
+    assert chance.headline.startswith("No component can be shown to move the images")
+    away = build_report(evaluation((-1.0, -0.5), n=20, seeds=True, own=0.2)).headline
+    assert "moves them away most, by " in away
+    assert "(95% interval −" not in away
+
+
+def test_interactions_are_listed_by_size() -> None:
+    result = evaluation(seeds=True, own=0.5)
+    found = build_report(result).interactions
+    assert [item.members for item in found] == [
+        ["lora"],
+        ["prompt"],
+        ["vae"],
+        ["lora", "prompt"],
+        ["lora", "vae"],
+        ["prompt", "vae"],
+        ["lora", "prompt", "vae"],
+    ]
+    assert sum(item.n_sii for item in found) == pytest.approx(result.values[-1])
+    assert result.pairs is not None
+    assert found[4].sii == pytest.approx(result.pairs[0, 2])
+    assert [item.sii_interval is None for item in found] == [False] * 6 + [True]
+    assert found[3].sii_interval is not None
+    assert found[3].sii_interval[0] < found[3].sii < found[3].sii_interval[1]
+
+
+def test_control_and_contrast_are_beside_the_contribution() -> None:
+    control = np.random.default_rng(1).normal(size=(9, 16)) + 1
+    result = evaluation(seeds=True, own=0.5, control=control)
+    report = build_report(result, control={"count": 9, "images": [{"file": "other.jpg"}]})
+    assert report.control is not None
+    assert report.control.images[0].file == "other.jpg"
+    for player in report.players:
+        assert player.control_shapley is not None
+        assert player.contrast == pytest.approx(player.shapley - player.control_shapley)
+        assert player.contrast_interval is not None
+        assert player.contrast_interval[0] < player.contrast < player.contrast_interval[1]
+    assert report.coalitions[0].control_distance is not None
+    assert "Contrast with the control images: lora" in summary_text(report)
+    assert build_report(evaluation(), control={"count": 9}).control is None
+
+
+@pytest.mark.parametrize(("name", "unit"), [("kid", "KID units"), ("mmd", "MMD units")])
+def test_another_distance_is_named(name: str, unit: str) -> None:
+    result = evaluation(distance=name)
+    report = build_report(result)
+    assert report.distance == name
+    assert unit in report.headline
+    assert "FID" not in report.headline
+    assert report.coalitions[3].value == pytest.approx(result.chosen[0] - result.chosen[3])
+    assert report.coalitions[3].distance == pytest.approx(result.chosen[3])
+    assert report.coalitions[3].fid == pytest.approx(result.distance[3])
+    assert report.players[0].shapley_mean is None
+    assert f"φ ({name.upper()})" in summary_text(report)
+    assert f"take the {name.upper()} from" in summary_text(report)
+    alone = build_report(evaluation(m=1, distance=name))
+    assert alone.coalitions[0].distance is None
+    assert "in favour of the reference" in summary_text(alone)
+
+
+def test_reports_of_the_last_schema_can_be_read(tmp_path: Path) -> None:
+    data = build_report(evaluation()).model_dump(mode="json")
+    for key in ("distance", "differences", "interactions", "uncertainty", "no_interval", "control"):
+        del data[key]
+    for key in ("shapley_interval", "share_interval", "indistinguishable_from", "probability_largest"):
+        for player in data["players"]:
+            del player[key]
+    for coalition in data["coalitions"]:
+        del coalition["fid_interval"], coalition["distance"], coalition["control_distance"]
+    (tmp_path / "old.json").write_text(json.dumps({**data, "schema_version": "1.0"}), encoding="utf-8")
+    old = load_report(tmp_path / "old.json")
+    assert old.schema_version == "1.0"
+    assert "take the FID from" in summary_text(old)
 
 
 def test_time_is_utc() -> None:
@@ -257,7 +402,7 @@ def test_reading_what_is_no_report(tmp_path: Path) -> None:
     with pytest.raises(CopyScopeError, match="cannot be read"):
         load_report(tmp_path / "none.json")
     (tmp_path / "x.json").write_text('{"schema_version": "9.0"}', encoding="utf-8")
-    with pytest.raises(CopyScopeError, match=r"no CopyScope report of schema 1\.0"):
+    with pytest.raises(CopyScopeError, match=r"no CopyScope report of schema 1\.1"):
         load_report(tmp_path / "x.json")
 
 

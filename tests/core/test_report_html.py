@@ -8,6 +8,7 @@ import io
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from PIL import Image, PngImagePlugin
 from copyscope_core.evaluate import evaluate
 from copyscope_core.report import Report, build_report
 from copyscope_core.report_chart import chart, nice_ticks
+from copyscope_core.report_heat import heat_map
 from copyscope_core.report_html import (
     COALITIONS_SHOWN,
     IMAGES_PER_COALITION,
@@ -26,6 +28,7 @@ from copyscope_core.report_html import (
     write_html,
 )
 from copyscope_core.report_terms import TERMS
+from copyscope_core.report_text import interval_text, signed
 
 EVIL = "<img src=x onerror=alert(1)>"
 
@@ -72,6 +75,17 @@ def make_report(players: int = 3, name: str = "lora", **more: object) -> Report:
         players=[{"name": n, "kind": "lora", "node": str(i), "file": f"{n}.safetensors"} for i, n in enumerate(names)],
         **more,  # type: ignore[arg-type]
     )
+
+
+def certain_report(players: int = 3, own: float = 0.5, **options: Any) -> Report:
+    """With intervals; ``options`` go to `evaluate`."""
+    rng = np.random.default_rng(0)
+    noise, reference = rng.normal(size=(6, 8)), rng.normal(size=(9, 8))
+    features = {
+        mask: noise + own * rng.normal(size=noise.shape) + 3 - 0.4 * mask.bit_count() for mask in range(2**players)
+    }
+    seeds = {mask: list(range(6)) for mask in features}
+    return build_report(evaluate([f"player {i}" for i in range(players)], features, reference, seeds=seeds, **options))
 
 
 def picture(color: str = "red", size: tuple[int, int] = (400, 300)) -> Image.Image:
@@ -238,7 +252,8 @@ def test_a_large_game_shows_the_telling_coalitions() -> None:
 
 def test_chart_draws_signed_bars_and_intervals() -> None:
     players = make_report().players
-    svg = str(chart(players, [(-5.0, 500.0), None, None]))
+    players[0] = players[0].model_copy(update={"shapley_interval": [-0.5, 2.5]})
+    svg = str(chart(players))
     assert svg.count('class="bar toward"') == 3
     assert svg.count('class="whisker"') == 3
     moved = players[0].model_copy(update={"shapley": -players[0].shapley, "name": EVIL})
@@ -265,3 +280,73 @@ def test_written_atomically_as_utf8(tmp_path: Path) -> None:
     path = write_html(make_report(name="北斎"), tmp_path)
     assert "北斎" in path.read_text(encoding="utf-8")
     assert [file.name for file in tmp_path.iterdir()] == ["report.html"]
+
+
+def test_intervals_are_shown_and_explained() -> None:
+    report = certain_report()
+    html = render_html(report)
+    text = Page(html).text
+    assert html.count('class="whisker"') == 9
+    assert "no interval was computed" not in text.lower()
+    for player in report.players:
+        assert player.shapley_interval is not None
+        assert text.count(interval_text(player.shapley_interval, 1)) >= 2
+    assert interval_text(report.coalitions[3].fid_interval, 1) in text
+    assert "chance in the 6 seeds and in the choice of reference images" in text
+    assert "Cannot be told apart : “" in text
+    assert "Largest?" in text
+
+
+def test_why_there_is_no_interval_is_shown() -> None:
+    text = Page(render_html(make_report())).text
+    assert "The seeds of the images are not known, so there is no interval." in text
+    assert "Largest?" in text.partition("What the words mean")[2]
+    assert "Largest?" not in text.partition("What the words mean")[0]
+
+
+def test_a_whisker_that_reaches_far_is_cut_off() -> None:
+    players = make_report().players
+    players[0] = players[0].model_copy(update={"shapley_interval": [-1e6, 1e6]})
+    svg = str(chart(players))
+    assert "−1,000,000.0 to 1,000,000.0" in svg
+    ends = [float(value) for value in re.findall(r'class="whisker" x1="([-\d.]+)"', svg)]
+    assert 0 < min(ends) < max(ends) < 760
+    bars = [float(value) for value in re.findall(r'class="bar toward"[^>]* width="([\d.]+)"', svg)]
+    assert max(bars) > 40
+
+
+def test_heat_map_shows_every_pair_once_and_says_what_may_be_chance() -> None:
+    report = certain_report()
+    svg = str(heat_map(report))
+    assert svg.count('class="cell ') == 3
+    pairs = [item for item in report.interactions if len(item.members) == 2]
+    for item in pairs:
+        assert signed(item.sii, 1) in svg
+    chance = [
+        item for item in pairs if item.sii_interval is not None and item.sii_interval[0] <= 0 <= item.sii_interval[1]
+    ]
+    assert svg.count('class="number unsure"') == len(chance)
+    assert "What works only together" in Page(render_html(report)).text
+    assert heat_map(make_report(1)) is None
+    evil = make_report(2, EVIL)
+    assert EVIL not in str(heat_map(evil))
+
+
+def test_controls_have_their_section() -> None:
+    control = np.random.default_rng(2).normal(size=(9, 8))
+    report = certain_report(control=control)
+    text = Page(render_html(report)).text
+    assert "This reference, or any such image?" in text
+    assert "against 9 control images" in text
+    for player in report.players:
+        assert signed(player.contrast) in text
+    assert "This reference, or any such image?" not in Page(render_html(certain_report())).text
+
+
+def test_another_distance_is_named_throughout() -> None:
+    report = certain_report(distance="kid")
+    text = Page(render_html(report)).text
+    before = text.partition("What the words mean")[0]
+    assert "KID units" in before
+    assert "FID points" not in before
+    assert "Shapley value, in KID units" in text
