@@ -13,7 +13,7 @@ from .report_text import clip, interval_text, signed
 
 CELL = 96
 ROW = 46
-LABEL = 190
+LABEL = 220
 HEAD = 30
 NAME_COLUMNS = 24
 COLUMN_NAME = 11
@@ -82,7 +82,7 @@ def _cell(item: Interaction, left: float, top: float, largest: float, report: Re
         CELL - 3,
         ROW - 3,
         round((0.05 + 0.15 * strength) if chance else (0.15 + 0.5 * strength), 3) if item.sii else 0,
-        " unsure" if chance else "",
+        " unsure" if chance else "" if item.sii else " idle",
         left + CELL / 2,
         top + ROW / 2 + 5,
         signed(item.sii, DISTANCES[report.distance].digits),

@@ -126,7 +126,9 @@ def share_intervals(phi: ArrayLike, sources: Sequence[Source]) -> Floats:
     parts = np.stack(
         [((top - share * bottom[:, None]) ** 2).sum(axis=0) for top, bottom in zip(tops, bottoms, strict=True)]
     )
-    _, df = _variance(parts, sources)
+    # A share that cannot vary while the signs hold (that of a single player) is as sure as the signs are.
+    signs = np.array([[float(bottom @ bottom)] for bottom in bottoms])
+    _, df = _variance(np.where(parts.sum(axis=0) > 1e-24 * total**2, parts, signs), sources)
     t2 = student_quantile((1 + LEVEL) / 2, df) ** 2
     # (φᵢ − s·T)² ≤ t²·(A − 2sB + s²C), a quadratic in s.
     a = total**2 - t2 * sum(float(bottom @ bottom) for bottom in bottoms)

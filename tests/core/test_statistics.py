@@ -131,6 +131,15 @@ def test_share_of_a_player_without_effect_is_exactly_zero() -> None:
     assert share_intervals(np.zeros(2), [source(np.zeros((3, 2)))]).tolist() == [[0, 0], [0, 0]]
 
 
+def test_share_of_a_single_player_is_as_sure_as_its_sign() -> None:
+    sources = [source([[3.0], [-3.0]]), noise([1.0], df=8)]
+    low, high = intervals([20.0], sources)[0]
+    assert low < 0 < high
+    assert share_intervals([20.0], sources).tolist() == [[-1, 1]]
+    assert share_intervals([90.0], sources) == pytest.approx(np.array([[1, 1]]))
+    assert share_intervals([-90.0], sources) == pytest.approx(np.array([[-1, -1]]))
+
+
 def test_probability_largest() -> None:
     assert probability_largest([5.0, 5.0], [noise([1.0, 1.0])]) == pytest.approx([0.5, 0.5], abs=0.02)
     assert probability_largest([9.0, 0.0], [noise([1.0, 1.0])]) == pytest.approx([1, 0], abs=1e-3)
