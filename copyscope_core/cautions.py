@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .uncertainty import Uncertainty
+from .uncertainty import NoIntervalError, Uncertainty
 
 FEW_IMAGES = 50
 """Below so many images on either side, FID's bias and noise are large enough to warn about."""
@@ -79,19 +79,19 @@ def count_cautions(counts: Sequence[int], reference_count: int) -> list[Caution]
     return found
 
 
-def interval_cautions(uncertainty: Uncertainty | None, no_interval: str) -> list[Caution]:
-    """No interval, though seeds were given, or one that was found to be off in ``docs/uncertainty.md``."""
-    if uncertainty is None:
-        return [Caution("no_interval", no_interval)] if no_interval and "One seed" not in no_interval else []
-    if uncertainty.seeds < FEW_SEEDS:
-        return [
-            Caution(
-                "few_seeds",
-                f"There are only {uncertainty.seeds} seeds, so the intervals are very wide and hold the true value "
-                "less often than they say; run at least 4.",
-            )
-        ]
-    return []
+def interval_cautions(uncertainty: Uncertainty | None, reason: NoIntervalError | None) -> list[Caution]:
+    """Why there is no interval, or that it rests on too few seeds (figures in ``docs/uncertainty.md``)."""
+    if reason is not None:
+        return [Caution(reason.code, str(reason))]
+    if uncertainty is None or uncertainty.seeds >= FEW_SEEDS:
+        return []
+    return [
+        Caution(
+            "few_seeds",
+            f"There are only {uncertainty.seeds} seeds, so the intervals are very wide and hold the true value "
+            "less often than they say; run at least 4.",
+        )
+    ]
 
 
 def effect_cautions(players: Sequence[str], share: Floats | None, no_effect: Sequence[bool] | None) -> list[Caution]:

@@ -181,16 +181,16 @@ def evaluate(
         covariance_phi = shapley_values(measured.covariance[0] - measured.covariance)
     no_effect = None if pixel_hashes is None else find_no_effect(names, pixel_hashes)
 
-    uncertainty, no_interval = None, ""
+    uncertainty, reason = None, None
     try:
         images = same_seeds(seeds, counts)
         estimates = Estimates(phi, measured.fid, kid_phi, pairs, None if compared is None else compared.shapley)
         uncertainty = resample(coalitions, images, ref, unrelated, distance, estimates)
-    except NoIntervalError as reason:
-        no_interval = str(reason)
+    except NoIntervalError as error:
+        reason = error
     warnings = (
         *count_cautions(counts, len(ref)),
-        *interval_cautions(uncertainty, no_interval if seeds is not None else ""),
+        *interval_cautions(uncertainty, None if seeds is None else reason),
         *effect_cautions(names, share, no_effect),
         *covariance_cautions(names, share, mean_phi, covariance_phi),
     )
@@ -219,7 +219,7 @@ def evaluate(
         pairs=pairs,
         n_shapley=({} if pairs is None else {members: float(value) for members, value in n_shapley(values).items()}),
         uncertainty=uncertainty,
-        no_interval=no_interval,
+        no_interval="" if reason is None else str(reason),
         control=compared,
     )
 

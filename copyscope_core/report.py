@@ -44,6 +44,7 @@ from .report_schema import (
 )
 from .report_text import summary_text
 from .settings import describe
+from .uncertainty import ONE_SEED
 
 __all__ = ["Report", "build_report", "describe_environment", "load_report", "plain", "summary_text", "write_report"]
 
@@ -132,7 +133,7 @@ def build_report(
         deterministic=deterministic,
         warnings=[
             *(_read(ReportWarning, item) for item in warnings),
-            *(_read(ReportWarning, item) for item in _run_cautions(seeds, deterministic)),
+            *(_read(ReportWarning, item) for item in _run_cautions(evaluation, seeds, deterministic)),
             *(_read(ReportWarning, item) for item in evaluation.warnings),
         ],
     )
@@ -259,7 +260,7 @@ def _model_files(given: Sequence[ModelFile], components: Sequence[Component]) ->
     return files
 
 
-def _run_cautions(seeds: Sequence[int], deterministic: bool | None) -> list[Caution]:
+def _run_cautions(evaluation: Evaluation, seeds: Sequence[int], deterministic: bool | None) -> list[Caution]:
     found = []
     if deterministic is False:
         found.append(
@@ -268,13 +269,8 @@ def _run_cautions(seeds: Sequence[int], deterministic: bool | None) -> list[Caut
                 "The same workflow gave different pixels when run twice, so part of every difference is chance.",
             )
         )
-    if len(seeds) == 1:
-        found.append(
-            Caution(
-                "one_seed",
-                "One seed was run, so there is no interval: nothing tells these numbers from chance. Run more seeds.",
-            )
-        )
+    if len(seeds) == 1 and "one_seed" not in [caution.code for caution in evaluation.warnings]:
+        found.append(Caution("one_seed", ONE_SEED))
     return found
 
 

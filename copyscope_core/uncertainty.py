@@ -83,7 +83,18 @@ class Estimates:
 
 
 class NoIntervalError(Exception):
-    """There can be no interval; the message says why, in a sentence for the report."""
+    """There can be no interval; the message says why, in a sentence for the report.
+
+    Attributes:
+        code: of the report's warning.
+    """
+
+    def __init__(self, message: str, code: str = "no_interval") -> None:
+        super().__init__(message)
+        self.code = code
+
+
+ONE_SEED = "One seed was run, so there is no interval: nothing tells these numbers from chance. Run more seeds."
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,7 +137,7 @@ def same_seeds(clusters: Mapping[int, Sequence[int | None]] | None, counts: Sequ
     if len({seeds.count(seed) for seed in set(seeds)}) != 1:
         raise NoIntervalError("The seeds have different numbers of images, so there is no interval.")
     if len(set(seeds)) == 1:
-        raise NoIntervalError("One seed was run, so there is no interval: nothing tells these numbers from chance.")
+        raise NoIntervalError(ONE_SEED, "one_seed")
     return seeds
 
 
@@ -199,7 +210,7 @@ def _replicates(coalitions: Coalitions, seeds: Sequence[int], y: Floats, name: D
     rows = deletions(seeds, most)
     columns = deletions(range(len(y)), most) if len(y) >= REFERENCE_IMAGES else None
     if rows is None:
-        raise NoIntervalError("One seed was run, so there is no interval: nothing tells these numbers from chance.")
+        raise NoIntervalError(ONE_SEED, "one_seed")
     center = y.mean(axis=0)
 
     def distances(weights: Floats | None, image_weights: Floats | None) -> Floats:

@@ -172,6 +172,8 @@ def test_the_reason_is_told() -> None:
     assert "no_interval" not in {caution.code for caution in plain.warnings}
     uneven = evaluate(["a"], features, reference, seeds={0: [0, 1, 2, 3], 1: [3, 2, 1, 0]})
     assert "no_interval" in {caution.code for caution in uneven.warnings}
+    one = evaluate(["a"], features, reference, seeds={0: [7] * 4, 1: [7] * 4})
+    assert "one_seed" in {caution.code for caution in one.warnings}
     few = evaluate(["a"], features, reference, seeds={0: [0, 0, 1, 1], 1: [0, 0, 1, 1]})
     assert "few_seeds" in {caution.code for caution in few.warnings}
 
