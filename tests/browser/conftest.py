@@ -6,10 +6,12 @@ They need a ComfyUI (COMFYUI_PATH), Chromium (``apt-get install chromium``, or C
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
+import workflow_models
 from hostutil import Server, require_host, start_server
 
 if TYPE_CHECKING:
@@ -56,5 +58,30 @@ def comfy(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 def page(browser: Browser, comfy: Server) -> Iterator[Page]:
     """The front end, open and ready."""
     page = frontend.open_frontend(browser, comfy.url)
+    yield page
+    page.context.close()
+
+
+@pytest.fixture(scope="session")
+def studio(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A ComfyUI that can run the shipped workflows: miniature models under their names, and a reference folder."""
+    require_host()
+    base_dir = tmp_path_factory.mktemp("comfy-studio")
+    workflow_models.make_files(base_dir / "models")
+    workflow_models.make_reference(base_dir / "input")
+    frontend.write_settings(base_dir)
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("OMP_NUM_THREADS", "1")  # as fast for models this small, and faster on a busy machine
+            with start_server(base_dir) as server:
+                yield server
+    finally:
+        shutil.rmtree(base_dir / "models")
+
+
+@pytest.fixture
+def studio_page(browser: Browser, studio: Server) -> Iterator[Page]:
+    """The front end of that ComfyUI, open and ready."""
+    page = frontend.open_frontend(browser, studio.url, height=1200)
     yield page
     page.context.close()

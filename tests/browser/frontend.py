@@ -184,3 +184,34 @@ def frame_graph(page: Page, width: int) -> dict[str, float]:
     page.wait_for_timeout(700)
     box = page.locator("#graph-canvas").bounding_box()
     return {"x": box["x"], "y": box["y"], "width": width, "height": height}
+
+
+def set_widgets(page: Page, values: dict[str, Any]) -> None:
+    """Sets every widget of these names, in all nodes of the open workflow."""
+    page.evaluate(
+        """(values) => {
+            for (const node of window.app.graph.nodes)
+                for (const widget of node.widgets ?? []) if (widget.name in values) widget.value = values[widget.name]
+        }""",
+        values,
+    )
+
+
+def node_point(page: Page, node_id: int) -> tuple[float, float]:
+    """Where a node's title is on the screen."""
+    x, y = page.evaluate(
+        """(id) => {
+            const node = window.app.graph.getNodeById(id)
+            const [x, y] = window.app.canvas.convertOffsetToCanvas([node.pos[0] + 60, node.pos[1] - 15])
+            const box = window.app.canvas.canvas.getBoundingClientRect()
+            return [x + box.left, y + box.top]
+        }""",
+        node_id,
+    )
+    return x, y
+
+
+def fit(page: Page) -> None:
+    """Fits the graph into the view."""
+    page.evaluate("() => window.app.extensionManager.command.execute('Comfy.Canvas.FitView')")
+    page.wait_for_timeout(700)

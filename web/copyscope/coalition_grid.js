@@ -1,18 +1,24 @@
 /** Every coalition as a tile, bluer the nearer it is to the reference; hover or focus tells the rest. */
-import { h, number } from './dom.js'
+import { digitsFor, h, number, unit } from './dom.js'
 
 const MOST = 256
 
 /**
- * @param {{players: {name: string}[], coalitions: {members: string[], mask: number, fid: number, kid: number | null,
- *   images: number, folder: string | null, image_files: {file: string}[]}[]}} report
+ * @typedef {{members: string[], mask: number, fid: number, kid: number | null, distance?: number | null, value: number,
+ *   images: number, folder: string | null, image_files: {file: string}[]}} Coalition
+ */
+
+/**
+ * @param {{players: {name: string}[], coalitions: Coalition[], distance?: string}} report
  * @param {(file: string, folder: string | null) => string | null} image the address of a stored image
  */
 export function coalitionGrid(report, image) {
   const coalitions = report.coalitions.slice(0, MOST)
-  const [near, far] = [Math.min, Math.max].map((pick) => pick(...coalitions.map((item) => item.fid)))
+  const values = coalitions.map((item) => item.value)
+  const [far, near] = [Math.min(...values), Math.max(...values)]
+  const digits = digitsFor(coalitions.map(distance))
   const detail = h('div', { class: 'cs-detail', 'aria-live': 'polite' })
-  const tiles = coalitions.map((item) => tile(item, report.players, (item.fid - near) / (far - near || 1)))
+  const tiles = coalitions.map((item) => tile(item, report.players, (item.value - far) / (near - far || 1), digits))
   const show = (index) => {
     for (const [other, element] of tiles.entries()) {
       element.setAttribute('aria-pressed', String(other === index))
@@ -43,25 +49,30 @@ export function coalitionGrid(report, image) {
   return h(
     'section',
     { class: 'cs-coalitions' },
-    h('h4', {}, 'Coalitions', h('span', { class: 'cs-soft' }, ' FID of each; bluer is nearer to the reference')),
+    h('h4', {}, 'Coalitions', h('span', { class: 'cs-soft' }, `${unit(report)} of each; bluer is nearer`)),
     grid,
     rest > 0 ? h('div', { class: 'cs-soft' }, `${rest} more in the full report`) : null,
     detail,
   )
 }
 
-function tile(item, players, distance) {
+/** The distance in use. @param {Coalition} item */
+function distance(item) {
+  return item.distance ?? item.fid
+}
+
+function tile(item, players, nearness, digits) {
   const dots = players.map((_, bit) => h('i', { class: (item.mask >> bit) & 1 ? 'cs-on' : '' }))
   return h(
     'button',
     {
       type: 'button',
       class: 'cs-tile',
-      style: { '--near': `${Math.round(100 * (1 - distance))}%` },
-      'aria-label': `${title(item)}: FID ${number(item.fid)}`,
+      style: { '--near': `${Math.round(100 * nearness)}%` },
+      'aria-label': `${title(item)}: ${number(distance(item), digits)}`,
     },
     h('span', { class: 'cs-dots', 'aria-hidden': true }, ...dots),
-    h('span', {}, number(item.fid, item.fid < 100 ? 1 : 0)),
+    h('span', {}, number(distance(item), distance(item) >= 100 ? 0 : digits)),
   )
 }
 
@@ -79,7 +90,8 @@ function describe(item, players, image) {
       h(
         'div',
         { class: 'cs-soft' },
-        `FID ${number(item.fid, 2)} · KID ${number(item.kid, 4)} · ${item.images} ${item.images === 1 ? 'image' : 'images'}`,
+        `FID ${number(item.fid, 2)} · KID ${number(item.kid, 4)} · `,
+        item.images === 1 ? '1 image' : `${item.images} images`,
       ),
     ),
   ].filter(Boolean)

@@ -54,3 +54,17 @@ export function duration(seconds) {
   if (whole < 3600) return `${Math.floor(whole / 60)} min ${whole % 60} s`
   return `${Math.floor(whole / 3600)} h ${Math.round((whole % 3600) / 60)} min`
 }
+
+/** Names of the distances that a report may be made of. */
+const UNITS = { fid: 'FID', fid_infinity: 'FID∞', kid: 'KID', mmd: 'MMD' }
+
+/** How a report's distance is called. @param {{distance?: string}} report */
+export function unit(report) {
+  return UNITS[report.distance ?? 'fid'] ?? String(report.distance)
+}
+
+/** Digits that numbers of this size need. @param {number[]} values */
+export function digitsFor(values) {
+  const largest = Math.max(0, ...values.map(Math.abs))
+  return largest >= 10 || largest === 0 ? 1 : largest >= 1 ? 2 : 4
+}

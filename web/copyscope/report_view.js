@@ -1,21 +1,23 @@
 /** The report on its node: headline, warnings, ranked bars, coalitions, and the way to the full report. */
-import { h, number, percent, signed } from './dom.js'
+import { digitsFor, h, number, percent, signed, unit } from './dom.js'
 import { coalitionGrid } from './coalition_grid.js'
 
 const RUN = /^copyscope\/([0-9a-f]{16})$/
 
 /**
  * @typedef {{name: string, kind: string, shapley: number, share: number | null, no_effect: boolean | null,
- *   leave_one_out: number, shapley_interval?: [number, number] | null, file: string | null}} Player
+ *   leave_one_out: number, shapley_interval?: [number, number] | null,
+ *   indistinguishable_from?: string[] | null}} Player
  * @typedef {{headline: string, statement: string, players: Player[], coalitions: object[], locked: object[],
- *   warnings: {code: string, message: string}[]}} Report
+ *   warnings: {code: string, message: string}[], distance?: string}} Report
  */
 
 export class ReportView {
   /** @param {(path: string) => string} url makes a server path into an address */
   constructor(url) {
     this.url = url
-    this.element = h('div', { class: 'copyscope cs-report', tabindex: 0, role: 'region', 'aria-label': 'CopyScope report' })
+    const props = { class: 'copyscope cs-report', tabindex: 0, role: 'region', 'aria-label': 'CopyScope report' }
+    this.element = h('div', props)
     this.element.append(
       h(
         'div',
@@ -45,7 +47,7 @@ export class ReportView {
       ...[
         h('h3', { class: 'cs-headline' }, report.headline),
         warnings(report.warnings),
-        bars(ranked),
+        bars(ranked, unit(report)),
         locked(report.locked),
         coalitionGrid(report, (file, folder) => this.image(run, file, folder)),
         this.footer(report, run),
@@ -77,7 +79,8 @@ function warnings(items) {
   if (!items.length) return null
   const list = h('ul', {}, ...items.map((item) => h('li', {}, item.message)))
   if (items.length === 1) return h('div', { class: 'cs-warnings' }, list)
-  return h('details', { class: 'cs-warnings' }, h('summary', {}, `${items.length} things to know before you read this`), list)
+  const summary = h('summary', {}, `${items.length} things to know before you read this`)
+  return h('details', { class: 'cs-warnings' }, summary, list)
 }
 
 function locked(items) {
@@ -87,47 +90,53 @@ function locked(items) {
   return h('details', { class: 'cs-locked' }, h('summary', {}, `Not measured, always present: ${names}`), list)
 }
 
-/** Signed bars on one scale; right of the line: towards the reference. @param {Player[]} players */
-function bars(players) {
+/**
+ * Signed bars on one scale; right of the line: towards the reference.
+ * @param {Player[]} players
+ * @param {string} name of the distance
+ */
+function bars(players, name) {
   const ends = players.flatMap((player) => [player.shapley, ...(player.shapley_interval ?? [])])
-  const [low, high] = [Math.min(0, ...ends), Math.max(0, ...ends)]
-  const span = high - low || 1
-  const place = (value) => `${(100 * (value - low)) / span}%`
-  const rows = players.map((player) => bar(player, low, span, place))
+  const low = Math.min(0, ...ends)
+  const span = Math.max(0, ...ends) - low || 1
+  const scale = {
+    place: (value) => `${(100 * (value - low)) / span}%`,
+    width: (value) => `${(100 * Math.abs(value)) / span}%`,
+    digits: digitsFor(ends),
+    name,
+  }
   return h(
     'div',
     { class: 'cs-bars', role: 'list', 'aria-label': 'Contribution of each component' },
-    ...rows,
-    h('div', { class: 'cs-axis cs-soft', 'aria-hidden': true }, '← away · FID points · towards reference →'),
+    ...players.map((player) => bar(player, scale)),
+    h('div', { class: 'cs-axis cs-soft', 'aria-hidden': true }, `← away · ${name} points · towards reference →`),
   )
 }
 
-function bar(player, low, span, place) {
-  const value = player.no_effect ? 'no effect' : signed(player.shapley)
+function bar(player, { place, width, digits, name }) {
+  const value = player.no_effect ? 'no effect' : signed(player.shapley, digits)
   const share = player.no_effect ? '' : percent(player.share)
   const interval = player.shapley_interval
-  const told = `${player.name} (${player.kind}): ${value} FID points${share ? `, share ${share}` : ''}`
-  const range = interval ? `, between ${number(interval[0])} and ${number(interval[1])}` : ''
-  const loo = `; leave-one-out ${signed(player.leave_one_out)}`
+  const told = [
+    `${player.name} (${player.kind}): ${value}${player.no_effect ? '' : ` ${name} points`}`,
+    share && `share ${share}`,
+    interval && `95% interval ${number(interval[0], digits)} to ${number(interval[1], digits)}`,
+    `leave-one-out ${signed(player.leave_one_out, digits)}`,
+    player.indistinguishable_from?.length && `not told apart from ${player.indistinguishable_from.join(', ')}`,
+  ]
+  const text = told.filter(Boolean).join('; ')
   const fill = h('div', {
     class: `cs-bar ${player.shapley >= 0 ? 'cs-toward' : 'cs-away'}`,
-    style: {
-      left: place(Math.min(0, player.shapley)),
-      width: `${(100 * Math.abs(player.shapley)) / span}%`,
-    },
+    style: { left: place(Math.min(0, player.shapley)), width: width(player.shapley) },
   })
   const whisker =
     interval &&
-    h('div', {
-      class: 'cs-whisker',
-      style: { left: place(interval[0]), width: `${(100 * (interval[1] - interval[0])) / span}%` },
-    })
-  const zero = h('div', { class: 'cs-zero', style: { left: place(0) } })
+    h('div', { class: 'cs-whisker', style: { left: place(interval[0]), width: width(interval[1] - interval[0]) } })
   return h(
     'div',
-    { class: 'cs-row', role: 'listitem', tabindex: 0, title: told + range + loo, 'aria-label': told + range + loo },
+    { class: 'cs-row', role: 'listitem', tabindex: 0, title: text, 'aria-label': text },
     h('div', { class: 'cs-name' }, h('b', {}, player.name), h('span', { class: 'cs-soft' }, player.kind)),
-    h('div', { class: 'cs-plot' }, fill, whisker, zero),
+    h('div', { class: 'cs-plot' }, fill, whisker, h('div', { class: 'cs-zero', style: { left: place(0) } })),
     h('div', { class: 'cs-value' }, h('b', {}, value), h('span', { class: 'cs-soft' }, share)),
   )
 }

@@ -1,0 +1,295 @@
+"""The pack's front end in ComfyUI's own, in headless Chromium: report, badges, progress, menu, themes, Nodes 2.0."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import fakes
+import pytest
+from hostutil import REPOSITORY, Server
+from workflow_models import api_workflow
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+REPORT = 23
+USER_NODES = {
+    "CopyScopeCoalitionEnumerator",
+    "CopyScopeLoaderCoalitions",
+    "CopyScopePlayers",
+    "CopyScopeLoadReference",
+    "CopyScopeFID",
+    "CopyScopeShapleyReport",
+}
+CONTRAST = """(selector) => {
+    const numbers = (text) => text.match(/[\\d.]+/g).map(Number)
+    const light = ([r, g, b]) => [r, g, b].map((value) => value / 255)
+        .map((v) => (v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4))
+        .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0)
+    const panel = getComputedStyle(document.querySelector('.cs-report')).backgroundColor
+    const [one, two] = [light(numbers(getComputedStyle(document.querySelector(selector)).color)), light(numbers(panel))]
+    return (Math.max(one, two) + 0.05) / (Math.min(one, two) + 0.05)
+}"""
+
+
+def quick_start() -> dict[str, Any]:
+    ui: dict[str, Any] = json.loads((REPOSITORY / "workflows" / "quick-start.json").read_text(encoding="utf-8"))
+    return ui
+
+
+def plain() -> dict[str, Any]:
+    """The user's own part of the workflow, without CopyScope's nodes."""
+    ui = quick_start()
+    ui["nodes"] = [node for node in ui["nodes"] if node["id"] < 20]
+    kept = {node["id"] for node in ui["nodes"]}
+    ui["links"] = [link for link in ui["links"] if link[1] in kept and link[3] in kept]
+    ids = {link[0] for link in ui["links"]}
+    for node in ui["nodes"]:
+        for output in node.get("outputs", []):
+            output["links"] = [link for link in output.get("links") or [] if link in ids]
+    return {**ui, "groups": []}
+
+
+def execute(page: Page, output: dict[str, Any]) -> None:
+    """Bring an output to the report node, as the end of a run does."""
+    page.evaluate("([id, output]) => window.app.graph.getNodeById(id).onExecuted(output)", [REPORT, output])
+
+
+def badges(page: Page, node_id: int) -> list[str]:
+    found: list[str] = page.evaluate(
+        """(id) => window.app.graph.getNodeById(id).badges
+            .map((badge) => (typeof badge === 'function' ? badge() : badge).text).filter(Boolean)""",
+        node_id,
+    )
+    return found
+
+
+def say(page: Page, text: str) -> None:
+    """A line of progress for the enumerator, as it comes from the server."""
+    page.evaluate("(text) => window.app.api.dispatchCustomEvent('progress_text', { nodeId: '21', text })", text)
+
+
+@pytest.fixture
+def opened(page: Page) -> Iterator[Page]:
+    """The front end with quick-start open; nothing outside the server is asked, and no script fails."""
+    import frontend
+
+    frontend.load_ui(page, quick_start())
+    yield page
+    assert frontend.page_errors(page) == []
+    assert frontend.external_requests(page) == []
+
+
+def test_report_shows_ranked_bars_coalitions_and_the_full_report(opened: Page) -> None:
+    page = opened
+    assert "No report yet" in page.locator(".cs-report").inner_text()
+    output = fakes.output(intervals=True)
+    report = output["copyscope_report"][0]
+    execute(page, output)
+    assert page.locator(".cs-headline").inner_text() == report["headline"]
+    ranked = sorted(report["players"], key=lambda player: -player["shapley"])
+    assert page.locator(".cs-name b").all_inner_texts() == [player["name"] for player in ranked]
+    shown = page.locator(".cs-value b").all_inner_texts()
+    assert [text[0] for text in shown] == ["+", "+", "−"]
+    assert page.locator(".cs-toward").count() == 2
+    assert page.locator(".cs-whisker").count() == 3
+    assert page.locator(".cs-tile").count() == 8
+    link = page.locator(".cs-report a.cs-button")
+    assert link.get_attribute("href").endswith(f"/copyscope/runs/{fakes.RUN}/report.html")
+    assert link.get_attribute("rel") == "noopener"
+    widths = page.locator(".cs-bar").evaluate_all("(bars) => bars.map((bar) => bar.getBoundingClientRect().width)")
+    phi = [abs(player["shapley"]) for player in ranked]
+    assert widths[0] / widths[2] == pytest.approx(phi[0] / phi[2], rel=0.02)
+
+
+def test_no_whiskers_without_intervals(opened: Page) -> None:
+    execute(opened, fakes.output(intervals=False))
+    assert opened.locator(".cs-bar").count() == 3
+    assert opened.locator(".cs-whisker").count() == 0
+
+
+def test_text_of_a_workflow_is_never_markup(opened: Page) -> None:
+    page = opened
+    execute(page, fakes.output())
+    page.locator(".cs-warnings summary").click()
+    page.locator(".cs-locked summary").click()
+    text = page.locator(".cs-report").inner_text()
+    assert text.count(fakes.EVIL) >= 4  # bar, warning, locked component, coalition
+    assert page.locator(".cs-report img[onerror], .cs-report script").count() == 0
+    page.wait_for_timeout(300)
+    assert page.evaluate("() => window.hacked") is None
+
+
+def test_coalitions_answer_pointer_and_keyboard(opened: Page) -> None:
+    page = opened
+    execute(page, fakes.output())
+    detail = page.locator(".cs-detail")
+    assert " + ".join(fakes.PLAYERS) in detail.inner_text()
+    page.locator(".cs-tile").nth(0).hover()
+    assert "None of the components" in detail.inner_text()
+    page.locator(".cs-tile").nth(0).focus()
+    page.keyboard.press("ArrowRight")
+    assert detail.locator("b").inner_text() == "artist-style-sd15"
+    assert "FID" in detail.inner_text() and "4 images" in detail.inner_text()
+    assert page.locator(".cs-tile[aria-pressed=true]").count() == 1
+    page.keyboard.press("Tab")
+    assert page.evaluate("() => document.activeElement.textContent") == "Open full report"
+
+
+def test_players_carry_their_share(opened: Page) -> None:
+    page = opened
+    output = fakes.output()
+    execute(page, output)
+    players = {player["node"]: player for player in output["copyscope_report"][0]["players"]}
+    for node_id in ("10", "1", "4"):
+        share = round(players[node_id]["share"] * 100)
+        assert badges(page, int(node_id)) == [f"share {'+' if share > 0 else '−'}{abs(share)}%"]
+    assert badges(page, 7) == []
+    execute(page, output)
+    assert len(badges(page, 10)) == 1, "a second audit must replace the badges of the first"
+    for node in output["copyscope_report"][0]["workflow"].values():
+        node["class_type"] = "AnotherWorkflow"
+    execute(page, output)
+    assert badges(page, 10) == [], "the report is of another workflow"
+
+
+def test_progress_says_which_how_many_and_how_long(opened: Page) -> None:
+    page = opened
+    panel = page.locator(".cs-progress")
+    assert not panel.is_visible()
+    say(page, "4 coalitions of 2 players: 9 runs to do, 0 stored")
+    assert "Loading models" in panel.inner_text()
+    for step in (1, 2, 3):
+        page.wait_for_timeout(350)
+        say(page, f"{step} of 9: style & more, seed +{step}")
+    assert "3 of 9 runs: style & more, seed +3" in panel.inner_text()
+    assert "6 left, about" in panel.inner_text()
+    assert page.locator(".cs-track").get_attribute("aria-valuenow") == "3"
+    names = page.evaluate("() => window.app.graph.getNodeById(21).widgets.map((widget) => widget.name)")
+    assert names.count("$$node-text-preview") == 1, "the front end must not write the same line once more"
+    page.evaluate("() => window.app.api.dispatchCustomEvent('execution_interrupted', {})")
+    assert "3 of 9 runs are stored" in panel.inner_text()
+    say(page, "4 coalitions of 2 players: 0 runs to do, 9 stored")
+    page.evaluate("() => window.app.api.dispatchCustomEvent('execution_success', {})")
+    assert "every coalition was stored already" in panel.inner_text()
+
+
+def test_panels_are_not_saved_with_the_workflow(opened: Page) -> None:
+    import frontend
+
+    execute(opened, fakes.output())
+    say(opened, "1 of 9: style, seed +0")
+    saved = {node["id"]: node for node in frontend.serialize(opened)["nodes"]}
+    assert saved[REPORT]["widgets_values"] == [True]
+    assert saved[21]["widgets_values"] == [8, 256]
+    assert frontend.graph_to_prompt(opened)["21"]["inputs"] == api_workflow("quick-start")["21"]["inputs"]
+
+
+def test_menu_adds_and_wires_an_audit(page: Page) -> None:
+    import frontend
+
+    frontend.load_ui(page, plain())
+    frontend.fit(page)
+    page.mouse.click(*frontend.node_point(page, 7), button="right")
+    page.wait_for_timeout(400)
+    assert page.get_by_text("CopyScope: audit this image").count() == 0, "a KSampler has no image"
+    page.keyboard.press("Escape")
+    page.mouse.click(*frontend.node_point(page, 8), button="right")
+    page.get_by_text("CopyScope: audit this image").click()
+    page.wait_for_timeout(600)
+    frontend.screenshot(page, "menu-audit")
+    graph = frontend.graph_to_prompt(page)
+    added = {node["class_type"]: (key, node["inputs"]) for key, node in graph.items() if int(key) > 9 and key != "10"}
+    enumerator, fid, report = (added[f"CopyScope{name}"] for name in ("CoalitionEnumerator", "FID", "ShapleyReport"))
+    assert enumerator[1]["image"] == ["8", 0]
+    assert fid[1]["coalitions"] == [enumerator[0], 0]
+    assert report[1]["game"] == [fid[0], 0]
+    overlaps = page.evaluate(
+        """() => { const nodes = window.app.graph.nodes
+            return nodes.flatMap((a, i) => nodes.slice(i + 1).filter((b) =>
+                a.pos[0] < b.pos[0] + b.size[0] && b.pos[0] < a.pos[0] + a.size[0] &&
+                a.pos[1] - 30 < b.pos[1] + b.size[1] && b.pos[1] - 30 < a.pos[1] + a.size[1])
+                .map((b) => [a.type, b.type])) }"""
+    )
+    assert overlaps == []
+    page.keyboard.press("Control+z")
+    page.wait_for_timeout(800)
+    assert set(frontend.graph_to_prompt(page)) == {str(node["id"]) for node in plain()["nodes"]}
+    assert frontend.page_errors(page) == []
+
+
+@pytest.mark.parametrize("palette", ["dark", "light"])
+@pytest.mark.parametrize("vue", [False, True], ids=["canvas", "nodes-2.0"])
+def test_themes_and_both_kinds_of_nodes(page: Page, palette: str, vue: bool) -> None:
+    import frontend
+
+    frontend.set_setting(page, "Comfy.ColorPalette", palette)
+    frontend.set_setting(page, "Comfy.VueNodes.Enabled", vue)
+    try:
+        frontend.load_ui(page, quick_start())
+        execute(page, fakes.output(intervals=True))
+        page.wait_for_timeout(800)
+        frontend.screenshot(page, f"report-{palette}-{'nodes2' if vue else 'canvas'}")
+        for selector in (".cs-headline", ".cs-name b", ".cs-value span", ".cs-detail b"):
+            assert page.evaluate(CONTRAST, selector) >= 4.5, selector
+        report = page.locator(f'[data-node-id="{REPORT}"] .cs-report' if vue else ".cs-report")
+        assert report.is_visible() and report.locator(".cs-row").count() == 3
+        if vue:
+            (share,) = badges(page, 10)
+            assert page.locator('[data-node-id="10"]').get_by_text(share).is_visible()
+        assert frontend.page_errors(page) == []
+    finally:
+        frontend.set_setting(page, "Comfy.VueNodes.Enabled", False)
+        frontend.set_setting(page, "Comfy.ColorPalette", "dark")
+
+
+def test_nodes_2_offers_the_audit_beside_the_selection(page: Page) -> None:
+    import frontend
+
+    frontend.set_setting(page, "Comfy.VueNodes.Enabled", True)
+    try:
+        frontend.load_ui(page, plain())
+        frontend.fit(page)
+        page.locator('[data-node-id="8"] .lg-node-header').click()
+        page.locator(".selection-toolbox .pi-chart-bar").click()
+        page.wait_for_timeout(600)
+        graph = frontend.graph_to_prompt(page)
+        assert [node["inputs"]["image"] for node in graph.values() if "Enumerator" in node["class_type"]] == [["8", 0]]
+        assert frontend.page_errors(page) == []
+    finally:
+        frontend.set_setting(page, "Comfy.VueNodes.Enabled", False)
+
+
+def test_every_script_loads_without_a_word(page: Page, comfy: Server) -> None:
+    listed = {path for path in comfy.get("/extensions") if path.startswith("/extensions/copyscope/")}
+    ours = {path.relative_to(REPOSITORY / "web").as_posix() for path in (REPOSITORY / "web").rglob("*.js")}
+    assert listed == {f"/extensions/copyscope/{path}" for path in ours}
+    said: list[str] = []
+    page.on("console", lambda message: said.append(message.text))
+    page.reload()
+    page.wait_for_function("() => window.app?.graph && window.app?.extensionManager?.setting", timeout=90_000)
+    page.wait_for_timeout(1500)
+    assert [text for text in said if "copyscope" in text.lower()] == []
+    assert (
+        page.evaluate("() => window.app.extensions.filter((extension) => extension.name === 'CopyScope').length") == 1
+    )
+
+
+def test_every_node_has_a_help_page_that_names_its_inputs(comfy: Server) -> None:
+    info = comfy.get("/object_info")
+    assert {name for name in info if name.startswith("CopyScope") and "internal" not in info[name]["category"]} == (
+        USER_NODES
+    )
+    for name in USER_NODES:
+        try:
+            with urllib.request.urlopen(f"{comfy.url}/extensions/copyscope/docs/{name}.md", timeout=30) as answer:
+                text = answer.read().decode("utf-8")
+        except urllib.error.HTTPError as error:
+            raise AssertionError(f"{name} has no help page: {error}") from error
+        inputs = {key for section in ("required", "optional") for key in info[name]["input"].get(section, {})}
+        unnamed = {key for key in inputs if f"`{key}`" not in text and not key.startswith(("lora_", "strength_"))}
+        assert unnamed == set(), name
