@@ -8,23 +8,18 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from .client import ComfyClient
+from .conclude import StoredAudit, measure_audit, report_audit, write_audit
 from .errors import ImageError
 from .features import FeatureCache, FeatureExtractor, InceptionExtractor
 from .graph import to_json
-from .hashes import autov2
 from .host import ManagedHost
 from .images import ImageFile, read_image
-from .measure import input_image_warnings, measure
 from .model_files import LocalModels
 from .observer import Observer, Quiet
 from .plan import Plan
-from .report import build_report, describe_environment, plain, write_report
-from .report_html import write_html
+from .report import plain
 from .report_schema import Report
 from .runner import CoalitionRunner, Step
 from .runs import register_run
@@ -124,9 +119,9 @@ class Audit:
         self._cache(store).features(store.images(entry))
 
     async def _entry(self, store: RunStore, context: ServerContext, runner: CoalitionRunner, step: Step) -> Entry:
-        digest = self.plan.rewriter.target(step.mask, step.offset, step.nonce)
+        target = self.plan.rewriter.target(step.mask, step.offset, step.nonce)
         graph, _ = self.plan.rewriter.graph(step.mask, step.offset, step.nonce)
-        key = context.run.key(f"{digest.node}:{digest.slot}", graph)
+        key = context.run.key(target, graph)
         entry = await asyncio.to_thread(store.read, key)
         if entry is not None:
             self.reused += 1
@@ -165,82 +160,22 @@ class Audit:
         )
 
     def _finish(self, store: RunStore, context: ServerContext, entries: Mapping[Step, Entry]) -> AuditResult:
-        first = entries[Step(self.plan.full, 0)]
-        again = next((entry for step, entry in entries.items() if step.nonce is not None), None)
-        deterministic, difference = (None, None) if again is None else _same(store, first, again)
-        cache = self._cache(store)
         self.observer.stage("Measuring", self.plan.full + 1)
-
-        def load(mask: int) -> list[tuple[ImageFile, int | None]]:
-            stored = [(offset, entries[Step(mask, offset)]) for offset in range(self.plan.seeds)]
-            return [
-                (replace(image, name=f"{entry.key}/{image.name}"), offset)
-                for offset, entry in stored
-                for image in store.images(entry)
-            ]
-
-        found = measure(
-            self.plan.names, load, self.reference, cache, lambda done, _: self.observer.step(done, "coalitions")
+        stored = StoredAudit(
+            self.plan,
+            store,
+            {(step.mask, step.offset): entry for step, entry in entries.items() if step.nonce is None},
+            next((entry for step, entry in entries.items() if step.nonce is not None), None),
         )
         inputs = {image.node: decoded for image in self.plan.images if (decoded := _decoded(context, image.file))}
-        source_warnings = input_image_warnings(inputs, self.reference, cache, found) if inputs else []
-        summary = self.plan.summary()
-        report = build_report(
-            found.evaluation,
-            reference=found.reference,
-            players=[_with_hashes(item, context.models) for item in summary["players"]],
-            folders=dict.fromkeys(range(self.plan.full + 1), store.coalitions_folder.name),
-            images=found.images,
-            locked=[_with_hashes(item, context.models) for item in summary["locked"]],
-            unmeasured=[{**item, "name": item["what"], "kind": item["class_type"]} for item in summary["unmeasured"]],
-            models=[{"file": name, **_hashes(digest)} for name, digest in context.models.items()],
-            seeds=list(range(self.plan.seeds)),
-            settings=self.plan.settings,
-            preprocessing=cache.extractor.id,
-            environment=describe_environment(
-                **context.environment, not_hashed=list(context.unhashed), run_difference=difference
-            ),
-            workflow=to_json(self.plan.graph),
-            deterministic=deterministic,
-            warnings=[
-                *source_warnings,
-                *self.warnings,
-                *found.warnings,
-                *({"code": "plan", "message": message} for message in self.plan.warnings),
-            ],
+        measured = measure_audit(
+            stored, self.reference, self._cache(store), inputs, lambda done, _: self.observer.step(done, "coalitions")
         )
-        paths = {
-            mask: [store.coalitions_folder / record["file"] for record in records]
-            for mask, records in found.images.items()
-        }
-        json_path = write_report(report, self.out)
-        html_path = write_html(
-            report, self.out, paths, [image.path for image in self.reference] if self.show_reference else []
-        )
+        environment = {**context.environment, "not_hashed": list(context.unhashed)}
+        report = report_audit(measured, context.models, environment, self.warnings)
+        json_path, html_path = write_audit(measured, report, self.show_reference)
         _drop_stale(store, {entry.key for entry in entries.values()})
         return AuditResult(report, json_path, html_path, self.sampled, self.reused)
-
-
-def _same(store: RunStore, first: Entry, second: Entry) -> tuple[bool, int]:
-    """Whether two runs of one coalition gave the same pixels, and the largest difference of a channel (0…255)."""
-    if [image.pixel_sha256 for image in first.images] == [image.pixel_sha256 for image in second.images]:
-        return True, 0
-    largest = 0
-    for one, other in zip(store.images(first), store.images(second), strict=False):
-        if one.pixels.shape == other.pixels.shape:
-            largest = max(largest, int(np.abs(one.pixels.astype(np.int16) - other.pixels).max()))
-        else:
-            largest = 255
-    return False, largest
-
-
-def _with_hashes(item: dict[str, Any], models: Mapping[str, str | None]) -> dict[str, Any]:
-    file = item["files"][0] if item["files"] else None
-    return {**item, "file": file, **_hashes(models.get(file) if file is not None else None)}
-
-
-def _hashes(digest: str | None) -> dict[str, str | None]:
-    return {"sha256": digest, "autov2": autov2(digest) if digest else None}
 
 
 def _decoded(context: ServerContext, name: str) -> ImageFile | None:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .graph import Graph, Node
+from .graph import Graph, Link, Node
 from .node_info import is_image_file, is_model_file
 
 NOT_HASHED = "not hashed"
@@ -45,15 +45,17 @@ class RunContext:
     files: Mapping[str, str | None]
     token: str
 
-    def key(self, digest: str, graph: Graph) -> str:
+    def key(self, target: Link, graph: Graph) -> str:
         """The key of a coalition.
 
         Args:
-            digest: structural digest of the coalition's target.
+            target: the coalition's output in the rewriter's pool: a structural digest and a slot.
             graph: its rewritten graph, for the files that it names.
         """
         files = {name: self.files.get(name) or self.token for name in file_names(graph.values())}
-        text = json.dumps([digest, files, dict(self.environment)], sort_keys=True, ensure_ascii=False, default=str)
+        text = json.dumps(
+            [list(target), files, dict(self.environment)], sort_keys=True, ensure_ascii=False, default=str
+        )
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 

@@ -114,9 +114,9 @@ def _steps(plan: Plan, context: RunContext) -> tuple[Step, ...]:
         wanted.insert(1, (plan.full, 0, True))
     for mask, offset, again in wanted:
         nonce = RERUN if again else None
-        digest = plan.rewriter.target(mask, offset, nonce).node
-        key = context.key(digest, plan.rewriter.graph(mask, offset, nonce)[0])
-        steps.append(Step(mask, offset, key, digest, again))
+        target = plan.rewriter.target(mask, offset, nonce)
+        key = context.key(target, plan.rewriter.graph(mask, offset, nonce)[0])
+        steps.append(Step(mask, offset, key, target, again))
     return tuple(steps)
 
 

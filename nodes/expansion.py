@@ -127,7 +127,7 @@ def expand(run: GraphRun, originals: Collection[str], prefix: str) -> tuple[dict
         return own if rewriter.is_original(digest) and own in originals else f"{prefix}{digest[:16]}"
 
     for index, step in enumerate(missing):
-        stack = [step.digest]
+        stack = [step.target.node]
         while stack:
             digest = stack.pop()
             if node_id(digest) in made or not node_id(digest).startswith(prefix):
@@ -147,11 +147,15 @@ def expand(run: GraphRun, originals: Collection[str], prefix: str) -> tuple[dict
                 inputs[seed] = [turn, 0]
             made[node_id(digest)] = {"class_type": node.class_type, "inputs": inputs}
             stack.extend(link.node for _, link in node.links())
-        slot = run.plan.rewriter.target(step.mask, step.offset).slot
         sink = f"{prefix}images.{index}"
         made[sink] = {
             "class_type": IMAGES,
-            "inputs": {"images": [node_id(step.digest), slot], "token": run.token, "step": index, "key": step.key},
+            "inputs": {
+                "images": [node_id(step.target.node), step.target.slot],
+                "token": run.token,
+                "step": index,
+                "key": step.key,
+            },
         }
         collect[f"stored_{index}"] = [sink, 0]
     made[f"{prefix}collect"] = {"class_type": COLLECT, "inputs": collect}

@@ -8,10 +8,10 @@ from typing import Any
 import comfy.utils
 from comfy_api.latest import io
 
+from ..copyscope_core.conclude import MeasuredAudit, measure_audit
 from ..copyscope_core.errors import ImageError
 from ..copyscope_core.features import FeatureCache
 from ..copyscope_core.images import ImageFile, read_folder, read_image
-from ..copyscope_core.measure import Measurement, input_image_warnings, measure
 from ..copyscope_core.settings import NOTHING
 from . import comfy_host
 from .graph_run import GraphRun
@@ -27,11 +27,7 @@ class MeasuredRun:
     """An audit with its numbers, ready for a report."""
 
     run: GraphRun
-    measurement: Measurement
-    reference: list[ImageFile]
-    warnings: tuple[Any, ...]
-    deterministic: bool | None
-    preprocessing: str
+    measured: MeasuredAudit
 
 
 class FID(io.ComfyNode):
@@ -73,31 +69,16 @@ class FID(io.ComfyNode):
     def execute(cls, coalitions: Any, reference_folder: Any, reference: Any = None) -> io.NodeOutput:
         run: GraphRun = _first(coalitions)
         images = _reference(_first(reference_folder), reference)
-        keys = run.keys()
-        entries: dict[str, Any] = {}
-
-        def load(mask: int) -> list[tuple[ImageFile, int | None]]:
-            result: list[tuple[ImageFile, int | None]] = []
-            for offset in range(run.plan.seeds):
-                key = keys[mask, offset]
-                entry = entries.setdefault(key, run.store.read(key))
-                if entry is None:
-                    raise ImageError(
-                        f"The images of {run.plan.label(mask)} are gone from {run.store.folder}; queue again."
-                    )
-                result.extend((image, offset) for image in run.store.images(entry))
-            return result
-
-        cache = FeatureCache(run.store.features_folder, host_extractor())
         bar = comfy.utils.ProgressBar(1 << len(run.plan.players))
-        measured = measure(run.plan.names, load, images, cache, lambda done, total: bar.update_absolute(done, total))
         inputs = {item.node: read_image(comfy_host.input_image_path(item.file)) for item in run.plan.images}
-        warnings = [*measured.warnings]
-        if inputs:
-            warnings = [*input_image_warnings(inputs, images, cache, measured), *warnings]
-        return io.NodeOutput(
-            MeasuredRun(run, measured, images, tuple(warnings), _deterministic(run), cache.extractor.id)
+        measured = measure_audit(
+            run.stored(),
+            images,
+            FeatureCache(run.store.features_folder, host_extractor()),
+            inputs,
+            lambda done, total: bar.update_absolute(done, total),
         )
+        return io.NodeOutput(MeasuredRun(run, measured))
 
 
 def _reference(folder: str | None, linked: Any) -> list[ImageFile]:
@@ -111,20 +92,6 @@ def _reference(folder: str | None, linked: Any) -> list[ImageFile]:
     if not images:
         raise ImageError("The reference has no images; wire at least one in.")
     return images
-
-
-def _deterministic(run: GraphRun) -> bool | None:
-    """Whether the full coalition's two runs gave the same pixels; None where it has no noise to run again."""
-    again = next((step for step in run.steps if step.again), None)
-    if again is None:
-        return None
-    pixels = []
-    for key in (run.keys()[run.plan.full, 0], again.key):
-        entry = run.store.read(key)
-        if entry is None:
-            return None
-        pixels.append([image.pixel_sha256 for image in entry.images])
-    return pixels[0] == pixels[1]
 
 
 def _first(value: Any) -> Any:

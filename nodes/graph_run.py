@@ -10,14 +10,15 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import OrderedDict
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import comfy.utils
 
+from ..copyscope_core.conclude import StoredAudit
 from ..copyscope_core.errors import StoreError
-from ..copyscope_core.graph import Graph
+from ..copyscope_core.graph import Graph, Link
 from ..copyscope_core.keys import RunContext
+from ..copyscope_core.node_info import is_image_file
 from ..copyscope_core.plan import Plan
 from ..copyscope_core.store import RunStore
 from . import comfy_host
@@ -35,14 +36,14 @@ class Step:
 
     Attributes:
         key: of its entry in the run folder.
-        digest: of its target in the rewriter's pool.
+        target: its output in the rewriter's pool.
         again: the second run of the full coalition.
     """
 
     mask: int
     offset: int
     key: str
-    digest: str
+    target: Link
     again: bool = False
 
 
@@ -83,9 +84,29 @@ class GraphRun:
                 return step
         raise StoreError("This audit has no such coalition; queue the workflow again.")
 
-    def keys(self) -> Mapping[tuple[int, int], str]:
-        """The key of every coalition and seed offset."""
-        return {(step.mask, step.offset): step.key for step in self.steps if not step.again}
+    def stored(self) -> StoredAudit:
+        """The audit with all its entries, checked.
+
+        Raises:
+            StoreError: an entry is gone from the run folder.
+        """
+        entries, again = {}, None
+        for step in self.steps:
+            entry = self.store.read(step.key)
+            if entry is None:
+                raise StoreError(
+                    f"The images of {self.label(step)} are gone from {self.store.folder}; queue the workflow again."
+                )
+            if step.again:
+                again = entry
+            else:
+                entries[step.mask, step.offset] = entry
+        return StoredAudit(self.plan, self.store, entries, again)
+
+    def model_hashes(self) -> dict[str, str | None]:
+        """Model file name → SHA-256; None where it is not known, or where several files have the name."""
+        models = {name: digest for name, digest in self.context.files.items() if not is_image_file(name)}
+        return {name: None if digest is None or "+" in digest else digest for name, digest in models.items()}
 
     async def turn(self, index: int) -> None:
         """Wait until every earlier step of the expansion is stored."""

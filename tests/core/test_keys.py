@@ -1,9 +1,10 @@
-from copyscope_core.graph import parse_graph
+from copyscope_core.graph import Link, parse_graph
 from copyscope_core.keys import RunContext, file_names, launch_flags
 
 from .workflows import node, with_lora
 
 GRAPH = parse_graph(with_lora())
+D, E = Link("d", 0), Link("d", 1)
 
 
 def context(token="t", **files):
@@ -11,17 +12,17 @@ def context(token="t", **files):
 
 
 def test_key_depends_on_graph_files_and_environment() -> None:
-    key = context().key("d", GRAPH)
-    assert key == context().key("d", GRAPH)
-    assert key != context().key("e", GRAPH)
-    assert key != context(**{"dream.safetensors": "a", "style.safetensors": "c"}).key("d", GRAPH)
-    assert key != RunContext({"comfyui": "0.9.0"}, context().files, "t").key("d", GRAPH)
+    key = context().key(D, GRAPH)
+    assert key == context().key(D, GRAPH)
+    assert key != context().key(E, GRAPH)
+    assert key != context(**{"dream.safetensors": "a", "style.safetensors": "c"}).key(D, GRAPH)
+    assert key != RunContext({"comfyui": "0.9.0"}, context().files, "t").key(D, GRAPH)
 
 
 def test_token_counts_only_where_a_file_is_not_hashed() -> None:
-    assert context(token="1").key("d", GRAPH) == context(token="2").key("d", GRAPH)
+    assert context(token="1").key(D, GRAPH) == context(token="2").key(D, GRAPH)
     partial = {"dream.safetensors": "a", "style.safetensors": None}
-    assert context(token="1", **partial).key("d", GRAPH) != context(token="2", **partial).key("d", GRAPH)
+    assert context(token="1", **partial).key(D, GRAPH) != context(token="2", **partial).key(D, GRAPH)
 
 
 def test_file_names() -> None:

@@ -1,0 +1,172 @@
+"""From stored coalitions to the report: the end of an audit, over a server and in a graph alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .evaluate import DistanceName
+from .features import FeatureCache
+from .graph import to_json
+from .hashes import autov2
+from .images import ImageFile
+from .measure import Measurement, input_image_warnings, measure
+from .plan import Plan
+from .report import build_report, describe_environment, write_report
+from .report_html import write_html
+from .report_schema import Report
+from .store import Entry, RunStore
+
+
+@dataclass(frozen=True)
+class StoredAudit:
+    """An audit whose coalitions are all in its run folder.
+
+    Attributes:
+        plan: of the workflow.
+        store: the run folder.
+        entries: (mask, seed offset) → its entry.
+        again: the second run of the full coalition's first seed; None where nothing is random.
+    """
+
+    plan: Plan
+    store: RunStore
+    entries: Mapping[tuple[int, int], Entry]
+    again: Entry | None
+
+    def images(self, mask: int) -> list[tuple[ImageFile, int | None]]:
+        """A coalition's images with their seed offsets; each is named by its place in the coalitions' folder."""
+        return [
+            (replace(image, name=f"{entry.key}/{image.name}"), offset)
+            for offset in range(self.plan.seeds)
+            for entry in (self.entries[mask, offset],)
+            for image in self.store.images(entry)
+        ]
+
+    def repeatability(self) -> tuple[bool | None, int | None]:
+        """Whether two runs of the full coalition gave the same pixels, and a channel's largest difference (0…255)."""
+        if self.again is None:
+            return None, None
+        first = self.entries[self.plan.full, 0]
+        if [image.pixel_sha256 for image in first.images] == [image.pixel_sha256 for image in self.again.images]:
+            return True, 0
+        largest = 0
+        for one, other in zip(self.store.images(first), self.store.images(self.again), strict=False):
+            if one.pixels.shape != other.pixels.shape:
+                return False, 255
+            largest = max(largest, int(np.abs(one.pixels.astype(np.int16) - other.pixels).max()))
+        return False, largest
+
+
+@dataclass(frozen=True)
+class MeasuredAudit:
+    """A stored audit with its numbers.
+
+    Attributes:
+        reference: the rights holder's images.
+        warnings: about input images, then about the generated ones; records with ``code`` and ``message``.
+        preprocessing: id of the path from image to features.
+    """
+
+    audit: StoredAudit
+    measurement: Measurement
+    reference: Sequence[ImageFile]
+    warnings: tuple[Any, ...]
+    preprocessing: str
+
+
+def measure_audit(
+    audit: StoredAudit,
+    reference: Sequence[ImageFile],
+    cache: FeatureCache,
+    inputs: Mapping[str, ImageFile],
+    progress: Callable[[int, int], None] | None = None,
+    *,
+    control: Sequence[ImageFile] = (),
+    distance: DistanceName = "fid",
+) -> MeasuredAudit:
+    """Measure every coalition against the reference.
+
+    Args:
+        inputs: node id → image that the workflow loads, to be compared with the reference.
+
+    Raises:
+        ImageError: images are of unequal sizes, or cannot be measured.
+        GameError: the distance is not defined for so few images.
+    """
+    found = measure(audit.plan.names, audit.images, reference, cache, progress, control=control, distance=distance)
+    sources = input_image_warnings(inputs, reference, cache, found) if inputs else []
+    return MeasuredAudit(audit, found, reference, (*sources, *found.warnings), cache.extractor.id)
+
+
+def report_audit(
+    measured: MeasuredAudit,
+    files: Mapping[str, str | None],
+    environment: Mapping[str, Any],
+    warnings: Sequence[Any] = (),
+) -> Report:
+    """The report of a measured audit.
+
+    Args:
+        files: model file name → SHA-256, or None where it could not be hashed.
+        environment: versions, device and launch flags of the ComfyUI that ran it.
+        warnings: more records with ``code`` and ``message``.
+    """
+    plan, summary = measured.audit.plan, measured.audit.plan.summary()
+    deterministic, difference = measured.audit.repeatability()
+    return build_report(
+        measured.measurement.evaluation,
+        reference=measured.measurement.reference,
+        control=measured.measurement.control,
+        players=[_with_hash(item, files) for item in summary["players"]],
+        locked=[_with_hash(item, files) for item in summary["locked"]],
+        unmeasured=[{**item, "name": item["what"], "kind": item["class_type"]} for item in summary["unmeasured"]],
+        models=[{"file": name, **_hashes(digest)} for name, digest in files.items()],
+        folders=dict.fromkeys(range(plan.full + 1), measured.audit.store.coalitions_folder.name),
+        images=measured.measurement.images,
+        seeds=list(range(plan.seeds)),
+        settings=plan.settings,
+        preprocessing=measured.preprocessing,
+        environment=describe_environment(**environment, run_difference=difference),
+        workflow=to_json(plan.graph),
+        deterministic=deterministic,
+        warnings=[
+            *measured.warnings,
+            *warnings,
+            *({"code": "plan", "message": message} for message in plan.warnings),
+        ],
+    )
+
+
+def write_audit(measured: MeasuredAudit, report: Report, show_reference: bool) -> tuple[Path, Path]:
+    """Write ``report.json`` and ``report.html`` into the run folder and return their paths.
+
+    Raises:
+        StoreError: the disk is full or the folder cannot be written.
+    """
+    store = measured.audit.store
+    pictures = {
+        mask: [store.coalitions_folder / record["file"] for record in records]
+        for mask, records in measured.measurement.images.items()
+    }
+    shown = [_picture(image) for image in measured.reference] if show_reference else []
+    return write_report(report, store.folder), write_html(report, store.folder, pictures, shown)
+
+
+def _picture(image: ImageFile) -> Any:
+    from PIL import Image
+
+    return Image.fromarray(image.pixels)
+
+
+def _with_hash(item: dict[str, Any], files: Mapping[str, str | None]) -> dict[str, Any]:
+    file = item["files"][0] if item["files"] else None
+    return {**item, "file": file, **_hashes(files.get(file) if file is not None else None)}
+
+
+def _hashes(digest: str | None) -> dict[str, str | None]:
+    return {"sha256": digest, "autov2": autov2(digest) if digest else None}
