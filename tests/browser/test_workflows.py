@@ -66,3 +66,22 @@ def test_it_opens_whole_runs_and_shows_its_report(name: str, studio: Server, stu
     full.close()
     assert frontend.page_errors(page) == []
     assert frontend.external_requests(page) == []
+
+
+def test_report_comes_back_with_its_workflows_tab(studio: Server, studio_page: Page) -> None:
+    import frontend
+
+    page = studio_page
+    ui = json.loads((REPOSITORY / "workflows" / "quick-start.json").read_text(encoding="utf-8"))
+    frontend.load_ui(page, ui)
+    frontend.set_widgets(page, shipped.SMALL)
+    frontend.queue(page)
+    page.locator(".cs-now").get_by_text("Audit done").wait_for(timeout=240_000)
+    headline = page.locator(".cs-headline").inner_text()
+    frontend.load_ui(page, {**ui, "id": "another", "nodes": [], "links": [], "groups": []})
+    assert page.locator(".cs-report").count() == 0
+    page.locator(".workflow-tabs .p-togglebutton").nth(-2).click()
+    page.locator(".cs-headline").wait_for(timeout=15_000)
+    assert page.locator(".cs-headline").inner_text() == headline
+    badges = "() => window.app.graph.getNodeById(10).badges.filter((badge) => badge.text?.startsWith('share')).length"
+    assert page.evaluate(badges) == 1
