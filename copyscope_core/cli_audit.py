@@ -15,14 +15,14 @@ from .client import ComfyClient
 from .convert import convert, is_ui_format
 from .errors import WorkflowError
 from .features import InceptionExtractor
-from .graph import read_json
+from .graph import parse_graph, read_json
 from .hashes import HashCache
 from .host import ManagedHost
 from .images import ImageFile
 from .model_files import LocalModels
 from .node_info import NodeCatalog, bundled_catalog
 from .observer import Observer
-from .plan import Plan, make_plan
+from .plan import Plan, embedded_settings, make_plan
 from .runs import LOG_FILE, state_folder
 from .settings import AuditSettings
 from .terminal import say, table
@@ -97,6 +97,8 @@ async def plan_workflow(
 ) -> tuple[Plan, list[dict[str, str]]]:
     """Read, convert and plan a workflow; also what its conversion left out, as records for the report.
 
+    Settings that CopyScope's nodes in the workflow hold count where the command line gives none.
+
     Raises:
         WorkflowError: the file cannot be read or converted, or cannot be audited.
         PlayerError, TooManyCoalitionsError: see ``make_plan``.
@@ -114,7 +116,8 @@ async def plan_workflow(
         conversion = convert(data, info)
         data, notes = conversion.graph, conversion.notes
     catalog = bundled_catalog() if info is None else NodeCatalog(info, live=True)
-    plan = make_plan(data, catalog, settings)
+    graph = parse_graph(data)
+    plan = make_plan(graph, catalog, settings.over(embedded_settings(graph)))
     return plan, [{"code": "conversion", "message": f"In converting the workflow: {note}."} for note in notes]
 
 

@@ -98,7 +98,7 @@ def make_settings(file: Path | None, baseline_models: Sequence[str] | None = Non
             raise CopyScopeError("--baseline-model must be NODE=FILE, such as 12=flux1-dev.safetensors.")
         given["baseline_models"] = {**base.baseline_models, **{node: name for node, _, name in pairs}}
     try:
-        return AuditSettings.model_validate({**base.model_dump(), **given})
+        return AuditSettings.model_validate({**base.model_dump(exclude_unset=True), **given})
     except ValidationError as error:
         raise CopyScopeError(f"The settings do not fit: {describe(error)}.") from error
 

@@ -44,6 +44,17 @@ class AuditSettings(BaseModel):
     )
     allow_paid_nodes: bool = Field(False, description="Run nodes that call paid services.")
 
+    def over(self, base: Mapping[str, Any]) -> AuditSettings:
+        """These settings, where they were given, over others.
+
+        Raises:
+            CopyScopeError: a value of ``base`` does not fit (named).
+        """
+        try:
+            return AuditSettings.model_validate({**base, **self.model_dump(exclude_unset=True)})
+        except ValidationError as error:
+            raise CopyScopeError(f"The settings in the workflow do not fit: {describe(error)}.") from error
+
 
 NOTHING = "(none)"
 """What the choice lists of CopyScope's nodes call no choice."""
