@@ -321,8 +321,7 @@ def _sampler_runs(
 ) -> int:
     """Distinct sampler executions over all coalitions and seeds."""
     samplers = [node_id for node_id, node in base.items() if _is_sampler(node, catalog)]
-    distinct = rewriter.distinct(samplers, range(count))
-    return sum(len(digests) for digests in distinct.values()) * (seeds if noise else 1)
+    return sum(rewriter.distinct(node_id, range(count)) for node_id in samplers) * (seeds if noise else 1)
 
 
 def _is_sampler(node: Node, catalog: NodeCatalog) -> bool:

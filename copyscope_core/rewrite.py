@@ -11,7 +11,7 @@ import functools
 import hashlib
 import json
 import operator
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -94,22 +94,12 @@ class Rewriter:
         order = topological_order(self.pool, [self.target(mask).node])
         return [(self.origin[digest], self.pool[digest]) for digest in order]
 
-    def distinct(self, node_ids: Iterable[str], masks: Iterable[int]) -> dict[str, set[str]]:
-        """For each node id, the digests it takes in the given coalitions that use it."""
-        found: dict[str, set[str]] = {node_id: set() for node_id in node_ids}
-        seen: set[str] = set()
-        for mask in masks:
-            stack = [self.target(mask).node]
-            while stack:
-                digest = stack.pop()
-                if digest in seen:
-                    continue
-                seen.add(digest)
-                origin = self.origin[digest]
-                if origin in found:
-                    found[origin].add(digest)
-                stack.extend(link.node for _, link in self.pool[digest].links())
-        return found
+    def distinct(self, node_id: str, masks: Iterable[int]) -> int:
+        """How many different nodes a node of the base graph becomes in the given coalitions; 0 if none needs it."""
+        relevant = self._relevant.get(node_id)
+        if relevant is None:
+            return 0
+        return len({self._build(node_id, mask, 0, None) for mask in {mask & relevant for mask in masks}})
 
     def _named(self, node: Node) -> Node:
         inputs = {
@@ -134,10 +124,8 @@ class Rewriter:
         """The node's inputs in a coalition, links still by base ids."""
         inputs: dict[str, Any] = {}
         for name, value in self._base[node_id].inputs.items():
-            for index, edited in self._edits.get((node_id, name), ()):
-                if not mask >> index & 1:
-                    value = edited
-                    break
+            if (node_id, name) in self._edits:
+                value = next((v for i, v in self._edits[node_id, name] if not mask >> i & 1), value)
             if (node_id, name) in self._texts:
                 value = self._text(node_id, name, value, mask)
             if isinstance(value, Link):
@@ -167,36 +155,32 @@ class Rewriter:
 
     def _build(self, root: str, mask: int, offset: int, nonce: str | None) -> str:
         """The digest of a node in a coalition; iterative, sources first."""
-        stack = [root]
+        stack: list[tuple[str, dict[str, Any] | None]] = [(root, None)]
         while stack:
-            node_id = stack[-1]
-            if self._key(node_id, mask, offset, nonce) in self._memo:
-                stack.pop()
+            node_id, inputs = stack.pop()
+            key = self._key(node_id, mask, offset, nonce)
+            if key in self._memo:
                 continue
-            waiting = [
-                value.node
-                for value in self._inputs(node_id, mask, offset, nonce).values()
-                if isinstance(value, Link) and self._key(value.node, mask, offset, nonce) not in self._memo
-            ]
-            if waiting:
-                stack.extend(waiting)
-            else:
-                self._digest(node_id, mask, offset, nonce)
-                stack.pop()
+            if inputs is None:
+                inputs = self._inputs(node_id, mask, offset, nonce)
+                waiting = [
+                    value.node
+                    for value in inputs.values()
+                    if isinstance(value, Link) and self._key(value.node, mask, offset, nonce) not in self._memo
+                ]
+                if waiting:
+                    stack.append((node_id, inputs))
+                    stack.extend((child, None) for child in waiting)
+                    continue
+            for name, value in inputs.items():
+                if isinstance(value, Link):
+                    inputs[name] = Link(self._memo[self._key(value.node, mask, offset, nonce)], value.slot)
+            own = self._base[node_id]
+            node = Node(own.class_type, inputs, own.title)
+            digest = self._memo[key] = structural_digest(node)
+            self.pool.setdefault(digest, node)
+            self.origin.setdefault(digest, node_id)
         return self._memo[self._key(root, mask, offset, nonce)]
-
-    def _digest(self, node_id: str, mask: int, offset: int, nonce: str | None) -> str:
-        inputs: dict[str, Any] = {}
-        for name, value in self._inputs(node_id, mask, offset, nonce).items():
-            if isinstance(value, Link):
-                value = Link(self._memo[self._key(value.node, mask, offset, nonce)], value.slot)
-            inputs[name] = value
-        node = replace(self._base[node_id], inputs=inputs)
-        digest = structural_digest(node)
-        self.pool.setdefault(digest, node)
-        self.origin.setdefault(digest, node_id)
-        self._memo[self._key(node_id, mask, offset, nonce)] = digest
-        return digest
 
     def _key(self, node_id: str, mask: int, offset: int, nonce: str | None) -> tuple[str, int, int, str | None]:
         noisy = self._noisy[node_id]
@@ -249,9 +233,23 @@ def digests(graph: Graph, root: str) -> dict[str, str]:
 
 def structural_digest(node: Node) -> str:
     """SHA-256 of a node's class and inputs; links count by what they lead to, not by ids."""
-    inputs: Mapping[str, Any] = {
-        name: {"link": [value.node, value.slot]} if isinstance(value, Link) else {"value": value}
-        for name, value in node.inputs.items()
-    }
-    text = json.dumps([node.class_type, inputs], sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=str)
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    parts = [node.class_type]
+    for name in sorted(node.inputs):
+        value = node.inputs[name]
+        if isinstance(value, Link):
+            parts.append(f"{_canonical(name)} link {value.node} {value.slot}")
+        else:
+            parts.append(f"{_canonical(name)} value {_canonical(value)}")
+    return hashlib.sha256("\n".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _canonical(value: Any) -> str:
+    """One JSON text for equal values, without line feeds."""
+    if isinstance(value, str):
+        return _canonical_string(value)
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=str)
+
+
+@functools.lru_cache(maxsize=4096)
+def _canonical_string(value: str) -> str:
+    return json.dumps(value, ensure_ascii=False)
