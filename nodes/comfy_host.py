@@ -19,7 +19,7 @@ from server import PromptServer
 import nodes as comfy_nodes
 
 from ..copyscope_core.errors import HostError, ImageError
-from ..copyscope_core.graph import Graph
+from ..copyscope_core.graph import Graph, Link
 from ..copyscope_core.hashes import HashCache
 from ..copyscope_core.keys import RunContext, file_names, launch_flags
 from ..copyscope_core.node_info import NodeCatalog, is_image_file
@@ -94,6 +94,22 @@ def environment(classes: Iterable[str] = ()) -> dict[str, Any]:
     }
     packs = {pack for name in classes if (pack := _pack(name))}
     return {**result, "packs": dict(sorted(packs))} if packs else result
+
+
+def restless_nodes(graph: Graph) -> list[str]:
+    """Nodes that ask to run at every prompt (their fingerprint is never the same), so that images may not repeat."""
+    found = []
+    for node_id, node in graph.items():
+        cls = comfy_nodes.NODE_CLASS_MAPPINGS.get(node.class_type)
+        constants = {name: value for name, value in node.inputs.items() if not isinstance(value, Link)}
+        for name in ("IS_CHANGED", "fingerprint_inputs"):
+            try:
+                value = getattr(cls, name)(**constants)
+            except Exception:  # noqa: BLE001 - another pack's code; ComfyUI itself only warns then
+                continue
+            if isinstance(value, float) and value != value:
+                found.append(f"{node_id} ({node.class_type})")
+    return found
 
 
 def hash_cache() -> HashCache:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from typing import Any
 
 from comfy_api.latest import io
@@ -89,6 +90,9 @@ def start_run(
     """
     display_id = hidden.dynprompt.get_display_node_id(hidden.unique_id)
     plan = make_plan(parse_graph(graph), comfy_host.catalog(), settings, target)
+    if restless := comfy_host.restless_nodes(plan.graph):
+        note = f"Nodes that run anew at every prompt, so that images may not repeat: {', '.join(restless)}."
+        plan = replace(plan, warnings=(*plan.warnings, note))
     _refuse_too_large(plan)
     first, last = (plan.rewriter.graph(mask)[0] for mask in (plan.full, 0))
     context = comfy_host.run_context([first, last], display_id)
