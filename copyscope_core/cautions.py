@@ -13,8 +13,8 @@ from .uncertainty import NoIntervalError, Uncertainty
 FEW_IMAGES = 50
 """Below so many images on either side, FID's bias and noise are large enough to warn about."""
 
-FEW_SEEDS = 4
-"""Below so many seeds the 95% intervals are not to be relied on."""
+FEW_SEEDS = 3
+"""Below so many seeds the 95% intervals were found to hold the truth less often (``docs/uncertainty.md``)."""
 
 NEGLIGIBLE_SHARE = 0.05
 """Players with a smaller |share| are not warned about one by one."""
@@ -88,8 +88,8 @@ def interval_cautions(uncertainty: Uncertainty | None, reason: NoIntervalError |
     return [
         Caution(
             "few_seeds",
-            f"There are only {uncertainty.seeds} seeds, so the intervals are very wide and hold the true value "
-            "less often than they say; run at least 4.",
+            f"There are only {uncertainty.seeds} seeds, so the intervals are very wide; in simulated audits those of two "
+            "seeds held the true value in as few as 89 of 100 cases instead of 95. Run at least 4 seeds.",
         )
     ]
 

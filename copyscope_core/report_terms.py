@@ -33,7 +33,8 @@ TERMS: dict[str, Term] = {
     "interval": Term(
         "95% interval",
         "Where the value would probably lie had other seeds been run: of 100 such intervals about 95 hold what many "
-        "repetitions with this number of images would give on average. Wide: more seeds are needed.",
+        "repetitions with this number of images would give on average. Those of shares are rather too wide than too "
+        "narrow. Wide: more seeds are needed.",
     ),
     "largest": Term(
         "Largest?",
