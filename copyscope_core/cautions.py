@@ -88,8 +88,8 @@ def interval_cautions(uncertainty: Uncertainty | None, reason: NoIntervalError |
     return [
         Caution(
             "few_seeds",
-            f"There are only {uncertainty.seeds} seeds, so the intervals are very wide; in simulated audits those of two "
-            "seeds held the true value in as few as 89 of 100 cases instead of 95. Run at least 4 seeds.",
+            f"There are only {uncertainty.seeds} seeds, so the intervals are very wide; in simulated audits those of "
+            "two seeds held the true value in as few as 89 of 100 cases instead of 95. Run at least 4 seeds.",
         )
     ]
 
