@@ -293,6 +293,39 @@ def runs_clean(
             say(f"Removed {name} ({size_text(count)})")
 
 
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option("--out", help="Run folder for images, features and the report.")] = Path(
+        "copyscope-demo"
+    ),
+    comfyui: Annotated[
+        Path | None, typer.Option("--comfyui", help="ComfyUI folder. [default: $COMFYUI_PATH, else the usual places]")
+    ] = None,
+    device: opt.Device = "auto",
+    json: opt.Json = False,
+) -> None:
+    """Do the main job on input that ships here: a real audit where a ComfyUI is found, else scoring of its images."""
+    from .demo import find_comfyui, run_demo
+
+    found = find_comfyui(comfyui)
+    chosen = opt.pick_device(device)
+    try:
+        with observer() as shown:
+            report, html_path = run_demo(out, found, shown, chosen)
+    except KeyboardInterrupt:
+        complain(f"Interrupted. What is finished is kept in {out}; run the same command again to go on.")
+        raise typer.Exit(130) from None
+    if not json:
+        say(
+            table(
+                ("members", "FID"),
+                [(" + ".join(item.members) or "none", f"{item.fid:.2f}") for item in report.coalitions],
+            )
+        )
+        say()
+    _print_report(report, html_path, json)
+
+
 def _print_report(report: object, html_path: Path, json: bool) -> None:
     from .report import summary_text
     from .report_schema import Report

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from fakecomfy import FakeComfy, fake_comfy
 
-from copyscope_core import __version__, cli, cli_audit, features
+from copyscope_core import __version__, cli, cli_audit, demo, features
 from copyscope_core.features import INCEPTION_ID
 from copyscope_core.runs import STATE_VARIABLE
 
@@ -42,7 +42,7 @@ def server() -> Iterator[FakeComfy]:
 @pytest.fixture
 def fast(monkeypatch: pytest.MonkeyPatch) -> None:
     """Features without the network."""
-    for module in (features, cli_audit):
+    for module in (features, cli_audit, demo):
         monkeypatch.setattr(module, "InceptionExtractor", lambda device: MeanColours())
 
 
@@ -317,6 +317,28 @@ def test_audit_refuses_before_anything_is_sampled(run: Any, server: FakeComfy, t
     assert "too old" in refused(good, reference, *at)
     assert server.prompts == []
     assert not (tmp_path / "out").exists()
+
+
+def test_demo_without_a_comfyui_scores_the_shipped_images(
+    run: Any, tmp_path: Path, fast: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COMFYUI_PATH", raising=False)
+    monkeypatch.setattr(demo, "_usual_places", lambda: iter([tmp_path / "nowhere"]))
+    result = run("demo", "--out", tmp_path / "out")
+    assert result.code == 0
+    assert "No ComfyUI was found" in result.err
+    assert str(tmp_path / "out" / "report.html") in result.out
+    data = run("demo", "--out", tmp_path / "out", "--json").data
+    assert [player["kind"] for player in data["players"]] == ["checkpoint", "lora", "prompt"]
+    assert len(data["coalitions"]) == 8
+    assert len({coalition["fid"] for coalition in data["coalitions"]}) == 8
+    assert data["reference"]["count"] == 7
+
+
+def test_demo_with_a_wrong_comfyui_says_so(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "not a ComfyUI folder" in run("demo", "--out", tmp_path / "out", "--comfyui", tmp_path).refused()
+    monkeypatch.setenv("COMFYUI_PATH", str(tmp_path))
+    assert "not a ComfyUI folder" in run("demo", "--out", tmp_path / "out").refused()
 
 
 @pytest.mark.skipif(os.name != "posix", reason="sends SIGINT to a process")
