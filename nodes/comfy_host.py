@@ -105,7 +105,7 @@ def restless_nodes(graph: Graph) -> list[str]:
         for name in ("IS_CHANGED", "fingerprint_inputs"):
             try:
                 value = getattr(cls, name)(**constants)
-            except Exception:  # noqa: BLE001 - another pack's code; ComfyUI itself only warns then
+            except Exception:  # noqa: BLE001, S112 - another pack's code; ComfyUI itself only warns then
                 continue
             if isinstance(value, float) and value != value:
                 found.append(f"{node_id} ({node.class_type})")
