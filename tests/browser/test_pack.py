@@ -150,7 +150,10 @@ def test_players_carry_their_share(opened: Page) -> None:
         share = round(players[node_id]["share"] * 100)
         assert badges(page, int(node_id)) == [f"share {'+' if share > 0 else '−'}{abs(share)}%"]
     assert badges(page, 7) == []
+    players["10"]["shapley_interval"] = [-1.0, 90.0]
     execute(page, output)
+    assert badges(page, 10)[0].endswith(", may be chance")
+    assert page.locator(".cs-unsure").count() == 1
     assert len(badges(page, 10)) == 1, "a second audit must replace the badges of the first"
     for node in output["copyscope_report"][0]["workflow"].values():
         node["class_type"] = "AnotherWorkflow"

@@ -51,7 +51,7 @@ def test_it_opens_whole_runs_and_shows_its_report(name: str, studio: Server, stu
     page.locator(".cs-headline").wait_for(timeout=240_000)
     assert set(page.locator(".cs-name b").all_inner_texts()) == shipped.PLAYERS[name]
     assert page.locator(".cs-tile").count() == 2 ** len(shipped.PLAYERS[name])
-    image = page.locator(".cs-detail img")
+    image = page.locator(".cs-detail img").first
     page.wait_for_function("() => document.querySelector('.cs-detail img')?.naturalWidth > 0", timeout=30_000)
     assert image.evaluate("(img) => img.naturalWidth") == shipped.SMALL["width"]
     page.locator(".cs-now").get_by_text("Audit done").wait_for(timeout=30_000)

@@ -1,5 +1,5 @@
 /** A badge with its share on the node of every player. */
-import { percent } from './dom.js'
+import { mayBeChance, percent } from './dom.js'
 import { allNodes, nodeByExecutionId } from './graph.js'
 
 const COLOURS = { toward: '#0f6fb8', away: '#b4540a', none: '#5c6472' }
@@ -42,9 +42,14 @@ function makeBadge(players) {
   const Badge = globalThis.LGraphBadge ?? globalThis.LiteGraph?.LGraphBadge
   if (!Badge) return null
   const total = players.reduce((sum, player) => sum + player.shapley, 0)
-  const text = players.map((player) => (player.no_effect ? 'no effect' : `share ${percent(player.share)}`)).join(' · ')
-  const colour = total > 0 ? COLOURS.toward : total < 0 ? COLOURS.away : COLOURS.none
-  return new Badge({ text, fgColor: '#ffffff', bgColor: colour })
+  const sure = players.some((player) => !mayBeChance(player))
+  const colour = !sure || total === 0 ? COLOURS.none : total > 0 ? COLOURS.toward : COLOURS.away
+  return new Badge({ text: players.map(describe).join(' · '), fgColor: '#ffffff', bgColor: colour })
+}
+
+function describe(player) {
+  if (player.no_effect) return 'no effect'
+  return `share ${percent(player.share)}${mayBeChance(player) ? ', may be chance' : ''}`
 }
 
 /** Draw a node again: the canvas, and in Nodes 2.0 the component, which looks when its title is set. */

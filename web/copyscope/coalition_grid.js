@@ -2,6 +2,7 @@
 import { digitsFor, h, number, unit } from './dom.js'
 
 const MOST = 256
+const MOST_IMAGES = 8
 
 /**
  * @typedef {{members: string[], mask: number, fid: number, kid: number | null, distance?: number | null, value: number,
@@ -77,23 +78,21 @@ function tile(item, players, nearness, digits) {
 }
 
 function describe(item, players, image) {
-  const file = item.image_files[0]?.file
-  const address = file ? image(file, item.folder) : null
+  const pictures = item.image_files.slice(0, MOST_IMAGES).map((entry, index) => {
+    const address = image(entry.file, item.folder)
+    return address && h('img', { src: address, alt: `Image ${index + 1} of ${title(item)}` })
+  })
   const absent = players.map((player) => player.name).filter((name) => !item.members.includes(name))
   return [
-    address ? h('img', { src: address, alt: `First image of ${title(item)}` }) : null,
+    h('b', {}, title(item)),
+    absent.length && item.members.length ? h('div', { class: 'cs-soft' }, `without ${absent.join(', ')}`) : null,
     h(
       'div',
-      {},
-      h('b', {}, title(item)),
-      absent.length && item.members.length ? h('div', { class: 'cs-soft' }, `without ${absent.join(', ')}`) : null,
-      h(
-        'div',
-        { class: 'cs-soft' },
-        `FID ${number(item.fid, 2)} · KID ${number(item.kid, 4)} · `,
-        item.images === 1 ? '1 image' : `${item.images} images`,
-      ),
+      { class: 'cs-soft' },
+      `FID ${number(item.fid, 2)} · KID ${number(item.kid, 4)} · `,
+      item.images === 1 ? '1 image' : `${item.images} images`,
     ),
+    h('div', { class: 'cs-images' }, ...pictures.filter(Boolean)),
   ].filter(Boolean)
 }
 

@@ -68,3 +68,8 @@ export function digitsFor(values) {
   const largest = Math.max(0, ...values.map(Math.abs))
   return largest >= 10 || largest === 0 ? 1 : largest >= 1 ? 2 : 4
 }
+
+/** Whether a player's interval holds zero. @param {{shapley_interval?: [number, number] | null}} player */
+export function mayBeChance({ shapley_interval: interval }) {
+  return Boolean(interval && interval[0] <= 0 && interval[1] >= 0)
+}

@@ -1,5 +1,5 @@
 /** The report on its node: headline, warnings, ranked bars, coalitions, and the way to the full report. */
-import { digitsFor, h, number, percent, signed, unit } from './dom.js'
+import { digitsFor, h, mayBeChance, number, percent, signed, unit } from './dom.js'
 import { coalitionGrid } from './coalition_grid.js'
 
 const RUN = /^copyscope\/([0-9a-f]{16})$/
@@ -59,7 +59,9 @@ export class ReportView {
   /** The address of a stored image, through ComfyUI's own route. */
   image(run, file, folder) {
     if (!run || !folder) return null
-    const query = new URLSearchParams({ filename: file, subfolder: `copyscope/${run}/${folder}`, type: 'output' })
+    const path = `copyscope/${run}/${folder}/${file}`
+    const cut = path.lastIndexOf('/')
+    const query = new URLSearchParams({ filename: path.slice(cut + 1), subfolder: path.slice(0, cut), type: 'output' })
     return this.url(`/view?${query}`)
   }
 
@@ -121,12 +123,13 @@ function bar(player, { place, width, digits, name }) {
     `${player.name} (${player.kind}): ${value}${player.no_effect ? '' : ` ${name} points`}`,
     share && `share ${share}`,
     interval && `95% interval ${number(interval[0], digits)} to ${number(interval[1], digits)}`,
+    mayBeChance(player) && 'may be chance',
     `leave-one-out ${signed(player.leave_one_out, digits)}`,
     player.indistinguishable_from?.length && `not told apart from ${player.indistinguishable_from.join(', ')}`,
   ]
   const text = told.filter(Boolean).join('; ')
   const fill = h('div', {
-    class: `cs-bar ${player.shapley >= 0 ? 'cs-toward' : 'cs-away'}`,
+    class: `cs-bar ${player.shapley >= 0 ? 'cs-toward' : 'cs-away'}${mayBeChance(player) ? ' cs-unsure' : ''}`,
     style: { left: place(Math.min(0, player.shapley)), width: width(player.shapley) },
   })
   const whisker =
