@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from . import miniature_shapes as shapes
+from . import miniature_zoo as zoo
 from .errors import CopyScopeError
 from .miniature_tensors import Tensor, file_sha256, seeded, write_file
 
@@ -108,6 +109,15 @@ def _controlnet(seed: int, strength: float = 0.5) -> list[Tensor]:
     return seeded(shapes.controlnet(shapes.SD15, strength), seed)
 
 
+def _zoo_checkpoint(seed: int, artist: str | None = None) -> list[Tensor]:
+    """A checkpoint of the zoo; its weights are shipped, so that ``seed`` has no effect."""
+    return [
+        *seeded(zoo.unet(artist), seed, "model.diffusion_model."),
+        *seeded(zoo.autoencoder(), seed, "first_stage_model."),
+        *seeded(shapes.clip_l(), TEXT_SEED, "cond_stage_model.transformer."),
+    ]
+
+
 def _kinds() -> dict[str, Callable[..., list[Tensor]]]:
     def family(function: Callable[..., list[Tensor]], name: str) -> Callable[..., list[Tensor]]:
         return lambda seed, **options: function(name, seed, **options)
@@ -123,6 +133,9 @@ def _kinds() -> dict[str, Callable[..., list[Tensor]]]:
         "flux-unet": lambda seed: seeded(shapes.flux(), seed),
         "flux-lora": family(_lora, "flux"),
         "flux-vae": family(_vae, "flux"),
+        "zoo-checkpoint": _zoo_checkpoint,
+        "zoo-lora": lambda seed, artist: zoo.lora(artist),
+        "zoo-vae": lambda seed: zoo.autoencoder(),
         "clip-l": lambda seed: seeded(shapes.clip_l(), seed),
         "t5-xxl": lambda seed: seeded(shapes.t5_xxl(), seed),
     }
@@ -160,6 +173,15 @@ FAMILIES: dict[str, dict[str, ModelFile]] = {
         "text_encoders/copyscope-mini-clip-l.safetensors": ModelFile("clip-l", TEXT_SEED),
         "vae/copyscope-mini-flux-vae.safetensors": ModelFile("flux-vae", 22),
         "loras/copyscope-mini-flux-lora.safetensors": ModelFile("flux-lora", 15),
+    },
+    "zoo": {
+        "checkpoints/copyscope-zoo.safetensors": ModelFile("zoo-checkpoint", 0),
+        "checkpoints/copyscope-zoo-renoir.safetensors": ModelFile("zoo-checkpoint", 0, {"artist": "renoir"}),
+        "vae/copyscope-zoo-vae.safetensors": ModelFile("zoo-vae", 0),
+        **{
+            f"loras/copyscope-zoo-{artist}.safetensors": ModelFile("zoo-lora", 0, {"artist": artist})
+            for artist in ("arcimboldo", "cassatt", "hiroshige", "hokusai", "kandinsky", "van-gogh")
+        },
     },
     "flux-t5": {"text_encoders/copyscope-mini-t5.safetensors": ModelFile("t5-xxl", TEXT_SEED)},
 }

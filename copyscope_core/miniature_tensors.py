@@ -20,6 +20,7 @@ import numpy as np
 
 DTYPES: dict[str, tuple[np.dtype[Any], int]] = {
     "F32": (np.dtype("<f4"), 4),
+    "I32": (np.dtype("<i4"), 4),
     "F16": (np.dtype("<f2"), 2),
     "F8_E4M3": (np.dtype("u1"), 1),
 }

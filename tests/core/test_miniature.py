@@ -10,8 +10,10 @@ from safetensors import safe_open
 from safetensors.numpy import load_file
 
 from copyscope_core import miniature
+from copyscope_core.errors import CopyScopeError
 from copyscope_core.miniature import FAMILIES, KINDS, MiniatureError, make_model, make_model_folder
 from copyscope_core.miniature_tensors import Tensor, file_sha256, materialise, write_file
+from copyscope_core.miniature_zoo import dense, sparse
 
 
 def test_same_seed_same_bytes(tmp_path: Path) -> None:
@@ -104,3 +106,24 @@ def test_folder_refuses_another_sha256(tmp_path: Path, monkeypatch: pytest.Monke
     with pytest.raises(MiniatureError, match="instead of 0000"):
         make_model_folder(tmp_path)
     assert not (tmp_path / name).exists()
+
+
+def test_sparse_arrays_come_back() -> None:
+    arrays = {"thin": np.zeros((40, 3), np.float16), "full": np.ones((2, 2), np.float16)}
+    arrays["thin"][7, 1] = 3
+    packed = sparse(arrays)
+    assert "thin" not in packed
+    assert "full" in packed
+    back = dense(packed)
+    assert set(back) == set(arrays)
+    assert all(np.array_equal(back[name], arrays[name]) for name in arrays)
+
+
+def test_zoo_lora_has_a_standard_name(tmp_path: Path) -> None:
+    make_model("zoo-lora", tmp_path / "lora.safetensors", artist="hokusai")
+    layer = "lora_unet_up_blocks_0_attentions_1_transformer_blocks_0_ff_net_0_proj"
+    assert set(load_file(tmp_path / "lora.safetensors")) == {
+        f"{layer}.{end}" for end in ("lora_up.weight", "lora_down.weight", "alpha")
+    }
+    with pytest.raises(CopyScopeError, match=r"part .* is missing"):
+        make_model("zoo-lora", tmp_path / "x.safetensors", artist="nobody")
