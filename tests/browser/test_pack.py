@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import fakes
 import pytest
+import workflow_models as shipped
 from hostutil import REPOSITORY, Server
 from workflow_models import api_workflow
 
@@ -299,3 +300,17 @@ def test_every_node_has_a_help_page_that_names_its_inputs(comfy: Server) -> None
         inputs = {key for section in ("required", "optional") for key in info[name]["input"].get(section, {})}
         unnamed = {key for key in inputs if f"`{key}`" not in text and not key.startswith(("lora_", "strength_"))}
         assert unnamed == set(), name
+
+
+@pytest.mark.xfail(
+    (REPOSITORY / "examples").is_dir(),
+    reason="ComfyUI serves examples/ under the same address as workflows/, and it comes first: rename that folder",
+    raises=urllib.error.HTTPError,
+    strict=True,
+)
+def test_comfyui_lists_the_workflows_as_templates_with_a_picture(comfy: Server) -> None:
+    listed = comfy.get("/workflow_templates")["copyscope"]
+    assert sorted(listed) == shipped.NAMES
+    for name in listed:
+        with urllib.request.urlopen(f"{comfy.url}/api/workflow_templates/copyscope/{name}.jpg", timeout=30) as picture:
+            assert picture.read(3) == b"\xff\xd8\xff"
