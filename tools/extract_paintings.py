@@ -6,7 +6,7 @@ three digits. This script reads the resource file, places the pieces, corrects t
 whole pixels until its transparent edge complements its neighbours', blends the edges and crops the frame away.
 
     apt-get download gcompris-qt-data
-    python tools/extract_paintings.py gcompris-qt-data_*.deb --out examples/reference
+    python tools/extract_paintings.py gcompris-qt-data_*.deb --out samples/reference
 """
 
 from __future__ import annotations

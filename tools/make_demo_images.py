@@ -2,7 +2,7 @@
 
     python tools/make_demo_images.py COMFYUI_FOLDER
 
-The reference images are the Hokusai works of ``examples/reference/hokusai`` at 320 pixels; see PROVENANCE.md there.
+The reference images are the Hokusai works of ``samples/reference/hokusai`` at 320 pixels; see PROVENANCE.md there.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from copyscope_core import demo
 from copyscope_core.report_schema import Report
 from copyscope_core.terminal import TerminalObserver
 
-SOURCE = Path(__file__).resolve().parent.parent / "examples" / "reference" / "hokusai"
+SOURCE = Path(__file__).resolve().parent.parent / "samples" / "reference" / "hokusai"
 SIDE = 320
 
 

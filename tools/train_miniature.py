@@ -35,7 +35,7 @@ from copyscope_core.miniature import LATENTS, make_model  # noqa: E402
 from copyscope_core.miniature_tensors import write_file  # noqa: E402
 from copyscope_core.miniature_zoo import as_tensors, sparse  # noqa: E402
 
-REFERENCE = REPOSITORY / "examples" / "reference"
+REFERENCE = REPOSITORY / "samples" / "reference"
 SIZE = 128
 CROP = 4
 """Side of the decoder's training crops, in latents."""

@@ -149,7 +149,7 @@ ZOO = {"size": 128, "cfg": 1.0, "steps": 8}
 
 def reference(artist: str, work: str) -> np.ndarray:
     """The middle square of a work, coarse: 8 x 8 pixels."""
-    path = Path(__file__).resolve().parents[2] / "examples" / "reference" / artist / f"{work}.jpg"
+    path = Path(__file__).resolve().parents[2] / "samples" / "reference" / artist / f"{work}.jpg"
     with Image.open(path) as image:
         side = min(image.size)
         left, top = (image.width - side) // 2, (image.height - side) // 2
