@@ -82,7 +82,8 @@ def merge_bypass(graph: Graph, catalog: NodeCatalog, nodes: tuple[str, ...]) -> 
             continue
         for consumer, name in uses:
             info = catalog.get(graph[consumer].class_type)
-            if info is None or "merge" not in info.class_type.lower() or len(info.outputs) != 1:
+            kind = info.class_type.lower() if info else ""
+            if info is None or "merge" not in kind or "subtract" in kind or len(info.outputs) != 1:
                 return None
             first = info.bypass_input(0)
             kept = graph[consumer].inputs.get(first.name) if first else None
@@ -119,6 +120,14 @@ def grey_image(graph: Graph, node_id: str) -> tuple[dict[str, Node], Absence]:
 
 
 def _may_miss(graph: Graph, catalog: NodeCatalog, consumer: str, name: str) -> bool:
+    """Whether a node runs without an input, and so do the nodes that it would pass the input on to."""
     info = catalog.get(graph[consumer].class_type)
     item = info.input(name) if info else None
-    return item is not None and item.optional
+    if info is None or item is None or not item.optional:
+        return False
+    return all(
+        _may_miss(graph, catalog, *use)
+        for link, uses in consumers(graph).items()
+        if link.node == consumer and (passed := info.bypass_input(link.slot)) and passed.name == name
+        for use in uses
+    )

@@ -16,6 +16,7 @@ from .errors import WorkflowError
 
 MAX_WORKFLOW_BYTES = 64 * 2**20
 MAX_NODES = 10_000
+MAX_DEPTH = 64
 
 
 class Link(NamedTuple):
@@ -51,6 +52,7 @@ def as_link(value: Any) -> Link | None:
         and isinstance(value[0], str)
         and isinstance(value[1], (int, float))
         and not isinstance(value[1], bool)
+        and abs(value[1]) <= MAX_NODES  # neither NaN nor infinite nor absurd
     ):
         return Link(value[0], int(value[1]))
     return None
@@ -100,6 +102,8 @@ def parse_graph(data: Any) -> Graph:
         if not isinstance(raw, Mapping) or not isinstance(raw.get("class_type"), str):
             raise WorkflowError(f"Node {node_id!r} of the workflow has no class_type; export it with Export (API).")
         inputs = raw.get("inputs", {})
+        if not _bounded(inputs):
+            raise WorkflowError(f"An input of node {node_id!r} ({raw['class_type']}) is nested too deeply.")
         if not isinstance(inputs, Mapping):
             raise WorkflowError(f"The inputs of node {node_id!r} ({raw['class_type']}) are not a JSON object.")
         meta = raw.get("_meta")
@@ -178,6 +182,21 @@ def consumers(graph: Mapping[str, Node]) -> dict[Link, list[tuple[str, str]]]:
         for name, link in node.links():
             uses.setdefault(link, []).append((node_id, name))
     return uses
+
+
+def _bounded(value: Any) -> bool:
+    """Whether a JSON value is nested at most ``MAX_DEPTH`` deep; iterative."""
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        level = [
+            child
+            for item in level
+            if isinstance(item, (Mapping, list, tuple))
+            for child in (item.values() if isinstance(item, Mapping) else item)
+        ]
+        if not level:
+            return True
+    return False
 
 
 def _short(error: Exception) -> str:

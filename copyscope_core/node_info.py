@@ -15,6 +15,7 @@ from typing import Any
 
 MODEL_EXTENSIONS = (".safetensors", ".sft", ".ckpt", ".pt", ".pt2", ".pth", ".bin", ".pkl", ".gguf")
 IMAGE_EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif")
+MEDIA_EXTENSIONS = (".mp4", ".webm", ".mkv", ".mov", ".latent", ".wav", ".mp3", ".flac")
 WIDGET_TYPES = frozenset({"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO"})
 
 
@@ -116,8 +117,16 @@ def is_model_file(value: Any) -> bool:
 
 
 def is_image_file(value: Any) -> bool:
-    """Whether a constant input names an image file (ComfyUI may add `` [input]`` and the like)."""
-    return isinstance(value, str) and value.split(" [")[0].lower().endswith(IMAGE_EXTENSIONS)
+    """Whether a constant input names an image or media file (ComfyUI may add `` [input]`` and the like).
+
+    A prompt that ends like a file name is none: file names have no comma and no line feed, and are short.
+    """
+    return (
+        isinstance(value, str)
+        and len(value) <= 255
+        and not any(mark in value for mark in ",\n")
+        and value.split(" [")[0].lower().endswith(IMAGE_EXTENSIONS + MEDIA_EXTENSIONS)
+    )
 
 
 def _parse(class_type: str, raw: Mapping[str, Any]) -> NodeInfo:

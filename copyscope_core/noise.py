@@ -5,6 +5,7 @@ Every coalition is sampled with the same seeds: offset k = 0, 1, 2 … is added,
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,9 @@ from .node_info import NodeCatalog
 
 SEED_INPUTS = ("seed", "noise_seed")
 SEED_MODULUS = 2**64
+PRIMITIVE = re.compile(
+    r"primitive|constant|literal|integer|seed|reroute|^(string|text|int|float)(multiline)?$", re.IGNORECASE
+)
 NOISY_OUTPUTS = ("LATENT", "NOISE", "IMAGE")
 
 
@@ -66,14 +70,30 @@ def noise_inputs(graph: Mapping[str, Node], catalog: NodeCatalog) -> list[NoiseI
     return found
 
 
+def untouched_seeds(graph: Mapping[str, Node], noise: list[NoiseInput]) -> list[str]:
+    """Nodes that hold a seed which is not shifted although it may make noise: it reaches samplers through a pipe."""
+    known = {item.node for item in noise}
+    return [
+        f"{node_id} ({node.class_type})"
+        for node_id, node in graph.items()
+        if node_id not in known
+        and not PRIMITIVE.search(node.class_type)
+        and constant(graph, node.inputs.get("add_noise")) not in ("disable", False)
+        and any(isinstance(node.inputs.get(name), int) for name in SEED_INPUTS)
+    ]
+
+
 def constant(graph: Mapping[str, Node], value: Any) -> Any:
     """A constant, or the constant that a link resolves to through primitive nodes; None where it is computed.
 
-    A primitive is a node with exactly one input that is not a front-end setting, as ComfyUI's Primitive nodes are.
+    A primitive is a node that says so by its name (Primitive, Constant, Literal, Seed, …) and has exactly one input
+    that is no front-end setting.
     """
     for _ in range(len(graph) + 1):
         if not isinstance(value, Link):
             return value
+        if not PRIMITIVE.search(graph[value.node].class_type):
+            return None
         inputs = {
             name: item
             for name, item in graph[value.node].inputs.items()

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .coalitions import execution_order, label, members
+from .components import Component
 from .errors import PlayerError, TooManyCoalitionsError, WorkflowError
 from .graph import Graph, Link, Node, consumers, parse_graph, upstream
-from .node_info import NodeCatalog, type_matches
-from .noise import NoiseInput, constant, noise_inputs
-from .players import Component, InputImage, Unmeasured, discover, select, unmeasured
+from .node_info import NodeCatalog, is_model_file, type_matches
+from .noise import NoiseInput, constant, noise_inputs, untouched_seeds
+from .players import InputImage, Unmeasured, discover, select, unmeasured
 from .rewrite import Rewriter
 from .settings import AuditSettings, from_players_node
 
 ENUMERATOR = "CopyScopeCoalitionEnumerator"
 PLAYERS = "CopyScopePlayers"
+WORKING_INPUTS = ("MODEL", "CLIP", "VAE", "CONDITIONING", "GUIDER", "UPSCALE_MODEL", "CONTROL_NET", "LATENT")
+"""Inputs of nodes that do more than pass an image on."""
 COST_ORDER = ("checkpoint", "unet", "clip", "controlnet", "lora", "prompt", "image", "vae")
 """Kinds by how dear a change between neighbouring coalitions is, dearest first."""
 
@@ -126,7 +129,7 @@ def make_plan(
     settings = settings or AuditSettings()
     graph = workflow if _is_graph(workflow) else parse_graph(workflow)
     target = target or find_target(graph, catalog, settings.output)
-    original = bypass_outputs(upstream(graph, target.node), target, catalog)
+    original, target, bypassed = bypass_outputs(upstream(graph, target.node), target, catalog)
     _refuse_paid(original, catalog, settings)
     if catalog.live:
         check_files(original, catalog)
@@ -143,11 +146,10 @@ def make_plan(
         )
     noise = noise_inputs(original, catalog)
     seeds = settings.seeds if noise else 1
-    rewriter = Rewriter(
-        original, found.graph, target, [p.absence for p in players if p.absence], _spread(noise, found.graph)
-    )
+    rules = [player.absence for player in players if player.absence]
+    rewriter = Rewriter(original, found.graph, target, rules, _spread(noise, found.copies))
     if catalog.live:
-        _check_baseline_files(rewriter, original, catalog)
+        _check_baseline_files(rewriter, original, count, catalog)
     warnings = (
         []
         if noise
@@ -158,7 +160,12 @@ def make_plan(
         warnings.append(
             f"Unknown node classes are kept as they are: {', '.join(unknown)}; with a server they are looked up."
         )
-    rest = unmeasured(rewriter.nodes(0), found.components, found.images)
+    if bypassed:
+        warnings.append(f"Output nodes on the image's way are bypassed: {', '.join(bypassed)}.")
+    if seeds_left := untouched_seeds(original, noise):
+        warnings.append(f"Seeds that are the same for every seed offset: nodes {', '.join(seeds_left)}.")
+    empty = [(found.copies.get(node_id, node_id), node) for node_id, node in rewriter.nodes(0)]
+    rest = unmeasured(empty, found.components, found.images)
     return Plan(
         original, target, tuple(players), tuple(locked), tuple(rest), found.images, tuple(noise), seeds,
         _batch(original, catalog), settings, tuple(warnings), rewriter,
@@ -214,12 +221,22 @@ def find_target(graph: Graph, catalog: NodeCatalog, output: str | None) -> Link:
     return links.pop()
 
 
-def bypass_outputs(graph: Graph, target: Link, catalog: NodeCatalog) -> Graph:
-    """Leave out the output nodes (save, preview) that the image passes through on its way."""
+def bypass_outputs(graph: Graph, target: Link, catalog: NodeCatalog) -> tuple[Graph, Link, list[str]]:
+    """Leave out the output nodes (save, preview) that the image passes through on its way.
+
+    Nodes that work with models are kept, although packs mark some samplers as output nodes.
+
+    Returns:
+        The graph, the target in it, and what was left out.
+    """
     graph = dict(graph)
+    left_out = []
+    while _passes_on(graph[target.node], catalog) and (source := _bypass_source(graph, target, catalog)):
+        left_out.append(f"{target.node} ({graph[target.node].class_type})")
+        target = source
     for node_id in list(graph):
         info = catalog.get(graph[node_id].class_type)
-        if info is None or not info.output_node or node_id == target.node:
+        if info is None or not _passes_on(graph[node_id], catalog) or node_id == target.node:
             continue
         uses = {link: use for link, use in consumers(graph).items() if link.node == node_id}
         sources = {
@@ -231,7 +248,22 @@ def bypass_outputs(graph: Graph, target: Link, catalog: NodeCatalog) -> Graph:
             for consumer, name in use:
                 node = graph[consumer]
                 graph[consumer] = Node(node.class_type, {**node.inputs, name: sources[link]}, node.title)
-    return upstream(graph, target.node)
+        if uses:
+            left_out.append(f"{node_id} ({info.class_type})")
+    return upstream(graph, target.node), target, left_out
+
+
+def _passes_on(node: Node, catalog: NodeCatalog) -> bool:
+    """Whether a node is an output node that computes nothing of its own."""
+    info = catalog.get(node.class_type)
+    return info is not None and info.output_node and not info.has_input(*WORKING_INPUTS)
+
+
+def _bypass_source(graph: Graph, link: Link, catalog: NodeCatalog) -> Link | None:
+    info = catalog.get(graph[link.node].class_type)
+    item = info.bypass_input(link.slot) if info else None
+    source = graph[link.node].inputs.get(item.name) if item else None
+    return source if isinstance(source, Link) else None
 
 
 def check_files(graph: Mapping[str, Node], catalog: NodeCatalog) -> None:
@@ -257,9 +289,11 @@ def check_files(graph: Mapping[str, Node], catalog: NodeCatalog) -> None:
             )
 
 
-def _check_baseline_files(rewriter: Rewriter, graph: Graph, catalog: NodeCatalog) -> None:
-    empty, _ = rewriter.graph(0)
-    check_files({node_id: node for node_id, node in empty.items() if node_id not in graph}, catalog)
+def _check_baseline_files(rewriter: Rewriter, graph: Graph, count: int, catalog: NodeCatalog) -> None:
+    for node_id, node in graph.items():
+        if any(is_model_file(value) for value in node.inputs.values()):
+            for variant in rewriter.variants(node_id, range(count)).values():
+                check_files({node_id: variant}, catalog)
 
 
 def _image_input(graph: Graph, catalog: NodeCatalog, node_id: str) -> Link | None:
@@ -305,14 +339,9 @@ def _no_players(target: Link, graph: Graph, locked: list[Component]) -> str:
     return f"No players were found upstream of node {target.node!r}; all components are locked: {listed}."
 
 
-def _spread(noise: list[NoiseInput], base: Graph) -> list[NoiseInput]:
-    """Noise inputs also of the nodes that were duplicated for the positive prompt."""
-    known = {item.node: item for item in noise}
-    extra = [
-        NoiseInput(node_id, known[origin].input, known[origin].seed)
-        for node_id in base
-        if "+positive" in node_id and (origin := node_id.split("+positive")[0]) in known
-    ]
+def _spread(noise: list[NoiseInput], copies: Mapping[str, str]) -> list[NoiseInput]:
+    """Noise inputs also of the nodes that were copied for the positive prompt."""
+    extra = [replace(item, node=copy) for copy, origin in copies.items() for item in noise if item.node == origin]
     return [*noise, *extra]
 
 
@@ -321,7 +350,7 @@ def _sampler_runs(
 ) -> int:
     """Distinct sampler executions over all coalitions and seeds."""
     samplers = [node_id for node_id, node in base.items() if _is_sampler(node, catalog)]
-    return sum(rewriter.distinct(node_id, range(count)) for node_id in samplers) * (seeds if noise else 1)
+    return sum(len(rewriter.variants(node_id, range(count))) for node_id in samplers) * (seeds if noise else 1)
 
 
 def _is_sampler(node: Node, catalog: NodeCatalog) -> bool:

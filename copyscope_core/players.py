@@ -1,62 +1,23 @@
 """Players: the components upstream of an image whose contribution is measured, and those that cannot be.
 
-Components are recognised by what their classes take and give (``node_info``), not by a list of class names, so that
-loaders and patches of families and packs that are not known here are found too.
+What is a component, and the rule of each, is in ``components``; prompts are in ``prompts``.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import PurePosixPath
-from typing import Any
 
 from . import absence as rules
 from .absence import Absence
-from .errors import PlayerError, WorkflowError
+from .components import Component, check_baselines, is_patch, loader, patch, source_kind, stem
+from .errors import PlayerError
 from .graph import Graph, Link, Node, topological_order
-from .node_info import NodeCatalog, NodeInfo, is_image_file, is_model_file
-from .prompts import has_phrase, positive_texts
+from .node_info import NodeCatalog, is_image_file, is_model_file
+from .prompts import PositivePrompt, has_phrase, is_encoder, positive_prompt
 from .settings import AuditSettings
 from .stacks import stack_entries
-
-CARRIERS = ("MODEL", "CLIP", "VAE", "CONDITIONING", "HOOKS")
-"""What samplers use, and so what a component's absence must restore."""
-
-AUXILIARIES = (
-    "CONTROL_NET", "STYLE_MODEL", "CLIP_VISION_OUTPUT", "GLIGEN", "MODEL_PATCH", "LORA_MODEL", "PHOTOMAKER",
-    "IPADAPTER", "INSTANTID", "PULID", "PULIDFLUX", "LORA_STACK",
-)  # fmt: skip
-"""What a component brings to the node that applies it; its loader goes with it."""
-
-KINDS_BY_NAME = (
-    ("lora", "lora"), ("hypernetwork", "hypernetwork"), ("controlnet", "controlnet"), ("control_net", "controlnet"),
-    ("ipadapter", "ip_adapter"), ("unclip", "unclip"), ("style", "style"), ("gligen", "gligen"),
-)  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Component:
-    """A component that was found upstream; a player if it has an absence rule, else locked.
-
-    Attributes:
-        name: unique, as shown to the user.
-        kind: checkpoint, unet, clip, vae, lora, controlnet, prompt, image, model_patch, …
-        node: the id of its (first) node.
-        nodes: all of its nodes.
-        files: the model files it names.
-        absence: its rule, or None where it is locked.
-        reason: why it is locked and what to do to measure it; empty for a player.
-    """
-
-    name: str
-    kind: str
-    node: str
-    nodes: tuple[str, ...]
-    files: tuple[str, ...]
-    absence: Absence | None
-    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -80,11 +41,19 @@ class InputImage:
 
 @dataclass(frozen=True)
 class Discovery:
-    """What ``discover`` found. ``graph`` is the workflow with the nodes that the absence rules need."""
+    """What ``discover`` found.
+
+    Attributes:
+        graph: the workflow with the nodes that the absence rules need.
+        components: players, and what has no absence rule.
+        images: image and media files upstream.
+        copies: nodes that were copied for the positive prompt → the nodes they are copies of.
+    """
 
     graph: Graph
     components: tuple[Component, ...]
     images: tuple[InputImage, ...]
+    copies: Mapping[str, str]
 
 
 def discover(graph: Graph, target: Link, catalog: NodeCatalog, settings: AuditSettings) -> Discovery:
@@ -97,8 +66,9 @@ def discover(graph: Graph, target: Link, catalog: NodeCatalog, settings: AuditSe
         PlayerError: a key prompt that stands in no positive text, an image player that is no image, a baseline for
             an unknown node.
     """
-    _check_baselines(graph, settings)
+    check_baselines(graph, catalog, settings)
     order = topological_order(graph, [target.node])
+    positive = positive_prompt(graph, catalog)
     found: list[Component] = []
     loaders: dict[str, list[str]] = {}
     for node_id in order:
@@ -107,7 +77,7 @@ def discover(graph: Graph, target: Link, catalog: NodeCatalog, settings: AuditSe
         if entries is not None:
             found.extend(
                 Component(
-                    _stem(entry.file),
+                    stem(entry.file),
                     "lora",
                     node_id,
                     (node_id,),
@@ -119,22 +89,22 @@ def discover(graph: Graph, target: Link, catalog: NodeCatalog, settings: AuditSe
                 )
                 for entry in entries
             )
-        elif info is not None and (kind := _source_kind(graph[node_id], info)):
+        elif info is not None and (kind := source_kind(graph, node_id, info)):
             loaders.setdefault(f"{kind} {graph[node_id].class_type} {dict(graph[node_id].inputs)}", []).append(node_id)
-        elif info is not None and _is_patch(graph[node_id], info):
-            found.append(_patch(graph, catalog, node_id, info))
+        elif info is not None and is_patch(graph, node_id, info):
+            found.append(patch(graph, positive, catalog, node_id, info))
     in_file_order = sorted(loaders.values(), key=lambda nodes: list(graph).index(nodes[0]))
-    sources = [_loader(graph, catalog, tuple(nodes), settings, target) for nodes in in_file_order]
-    base, prompts = _prompts(graph, catalog, settings)
-    images = tuple(_images(graph, order))
-    base, image_players = _image_players(base, graph, images, settings)
+    sources = [loader(graph, catalog, tuple(nodes), settings, target) for nodes in in_file_order]
+    prompts = _prompts(positive, settings)
+    images = tuple(_images(graph, catalog, order))
+    base, image_players = _image_players(positive.graph, graph, catalog, images, settings)
     models = [
         *(c for c in sources if c.kind in ("checkpoint", "unet")),
         *(c for c in sources if c.kind == "clip"),
         *found,
         *(c for c in sources if c.kind == "vae"),
     ]
-    return Discovery(base, tuple(_unique([*models, *prompts, *image_players])), images)
+    return Discovery(base, tuple(_unique([*models, *prompts, *image_players])), images, positive.copies)
 
 
 def unmeasured(
@@ -146,11 +116,12 @@ def unmeasured(
         empty: the nodes of the empty coalition, each with the id of the workflow's node it comes from.
     """
     known = {node for component in components for node in component.nodes if component.files}
+    files = {file for component in components for file in component.files}
     image_players = {component.node for component in components if component.kind == "image"}
     result = []
     for node_id, node in empty:
         for name, value in node.inputs.items():
-            if is_model_file(value) and node_id not in known:
+            if is_model_file(value) and node_id not in known and value not in files:
                 reason = "a model in a node with no absence rule"
                 result.append(Unmeasured(node_id, node.class_type, f"{name}: {value}", reason))
             elif isinstance(value, str):
@@ -201,8 +172,8 @@ def _matching(components: Sequence[Component], selector: str) -> list[Component]
     result = [
         component for component in components
         if wanted in {
-            component.name.casefold(), component.kind, *component.nodes,
-            *(file.casefold() for file in component.files), *(_stem(file).casefold() for file in component.files),
+            component.name.casefold(), component.kind, *(node.casefold() for node in component.nodes),
+            *(file.casefold() for file in component.files), *(stem(file).casefold() for file in component.files),
         }
     ]  # fmt: skip
     if not result:
@@ -211,118 +182,18 @@ def _matching(components: Sequence[Component], selector: str) -> list[Component]
     return result
 
 
-def _source_kind(node: Node, info: NodeInfo) -> str | None:
-    """What a node loads, if it is a loader that depends on no other model."""
-    if not _files(node, info) or info.has_input("MODEL", "CLIP", "VAE", "CONDITIONING"):
-        return None
-    if info.has_output("MODEL"):
-        return "checkpoint" if info.has_output("CLIP", "VAE", "CLIP_VISION") else "unet"
-    return "clip" if info.has_output("CLIP") else "vae" if info.has_output("VAE") else None
-
-
-def _is_patch(node: Node, info: NodeInfo) -> bool:
-    """Whether a node applies a component to what samplers use."""
-    if not info.has_output(*CARRIERS):
-        return False
-    linked = [kind for name, _ in node.links() if (kind := info.input_type(name))]
-    return bool(_files(node, info)) or any(kind in AUXILIARIES for kind in linked)
-
-
-def _files(node: Node, info: NodeInfo) -> dict[str, str]:
-    """The inputs of a node that name model files."""
-    named = {name: value for name, value in node.inputs.items() if is_model_file(value)}
-    if not named and info.class_type in ("VAELoader", "DiffusersLoader"):  # built-in names, folders
-        named = {name: value for name, value in node.inputs.items() if isinstance(value, str)}
-    return named
-
-
-def _patch(graph: Graph, catalog: NodeCatalog, node_id: str, info: NodeInfo) -> Component:
-    node = graph[node_id]
-    files = list(_files(node, info).values())
-    for name, link in node.links():
-        if info.input_type(name) in AUXILIARIES:
-            files.extend(_upstream_files(graph, link))
-    lowered = info.class_type.lower()
-    kind = next((kind for part, kind in KINDS_BY_NAME if part in lowered), None)
-    if kind is None:
-        kind = "controlnet" if info.has_input("CONTROL_NET") else "model_patch"
-    rule = rules.bypass(graph, catalog, node_id, info)
-    name = _stem(files[0]) if files else info.display_name
-    if isinstance(rule, str):
-        return Component(name, kind, node_id, (node_id,), tuple(files), None, rule)
-    return Component(name, kind, node_id, (node_id,), tuple(files), rule)
-
-
-def _loader(
-    graph: Graph, catalog: NodeCatalog, nodes: tuple[str, ...], settings: AuditSettings, target: Link
-) -> Component:
-    node = graph[nodes[0]]
-    info = catalog.get(node.class_type)
-    if info is None:
-        raise WorkflowError(f"The node class {node.class_type!r} (node {nodes[0]!r}) is unknown.")
-    files = _files(node, info)
-    kind = str(_source_kind(node, info))
-    values = {
-        name: value for name in files for key in (*nodes, *(f"{node_id}.{name}" for node_id in nodes))
-        if (value := settings.baseline_models.get(key))
-    }  # fmt: skip
-    general = {"checkpoint": settings.baseline_checkpoint, "vae": settings.baseline_vae}.get(kind)
-    if not values and general and len(files) == 1:
-        values = {next(iter(files)): general}
-    name, absence, reason = _stem(next(iter(files.values()))), None, ""
-    if values and all(files[key] == value for key, value in values.items()):
-        reason = "the baseline is this very file, so its absence would change nothing; name another baseline"
-    elif values:
-        absence = rules.baseline(graph, nodes, values)
-    elif kind == "vae":
-        source = _nearest_checkpoint_vae(graph, catalog, target)
-        absence = rules.checkpoint_vae(graph, nodes, source) if source else None
-        reason = (
-            ""
-            if source
-            else (
-                "the workflow has no checkpoint whose own VAE could stand in, so its share was not measured; "
-                "name a baseline VAE to measure it"
-            )
-        )
-    else:
-        absence = rules.merge_bypass(graph, catalog, nodes)
-        what = {"checkpoint": "baseline checkpoint (say, plain SD 1.5)"}.get(
-            kind, f"baseline of the same family for node {nodes[0]}"
-        )
-        reason = (
-            "" if absence else f"no baseline was named, so its own share was not measured; name a {what} to measure it"
-        )
-    return Component(name, kind, nodes[0], nodes, tuple(files.values()), absence, reason)
-
-
-def _nearest_checkpoint_vae(graph: Graph, catalog: NodeCatalog, target: Link) -> Link | None:
-    """The VAE output of the checkpoint nearest upstream of the target."""
-    queue, seen = [target.node], {target.node}
-    while queue:
-        node_id = queue.pop(0)
-        info = catalog.get(graph[node_id].class_type)
-        if info is not None and _source_kind(graph[node_id], info) == "checkpoint" and info.has_output("VAE"):
-            return Link(node_id, info.outputs.index("VAE"))
-        for _, link in graph[node_id].links():
-            if link.node not in seen:
-                seen.add(link.node)
-                queue.append(link.node)
-    return None
-
-
-def _prompts(graph: Graph, catalog: NodeCatalog, settings: AuditSettings) -> tuple[Graph, list[Component]]:
-    base, texts = positive_texts(graph, catalog)
-    origin = {text.node: text.node.split("+positive")[0] for text in texts}
+def _prompts(positive: PositivePrompt, settings: AuditSettings) -> list[Component]:
+    texts = positive.texts
+    origin = {text.node: positive.copies.get(text.node, text.node) for text in texts}
     if not settings.key_prompts:
         if not texts:
-            return graph, []
+            return []
         nodes = tuple(dict.fromkeys(origin[text.node] for text in texts))
         if all(text.text == settings.neutral_prompt for text in texts):
             reason = "the positive text is the neutral text already"
-            return graph, [Component("prompt", "prompt", nodes[0], nodes, (), None, reason)]
-        rule = rules.prompt(tuple(texts), None, settings.neutral_prompt)
-        return base, [Component("prompt", "prompt", nodes[0], nodes, (), rule)]
+            return [Component("prompt", "prompt", nodes[0], nodes, (), None, reason)]
+        rule = rules.prompt(texts, None, settings.neutral_prompt)
+        return [Component("prompt", "prompt", nodes[0], nodes, (), rule)]
     result = []
     for phrase in settings.key_prompts:
         holders = tuple(text for text in texts if text.text is not None and has_phrase(text.text, phrase))
@@ -340,20 +211,22 @@ def _prompts(graph: Graph, catalog: NodeCatalog, settings: AuditSettings) -> tup
         nodes = tuple(dict.fromkeys(origin[text.node] for text in holders))
         rule = rules.prompt(holders, phrase, settings.neutral_prompt)
         result.append(Component(f"prompt: {phrase}", "prompt", nodes[0], nodes, (), rule))
-    return base, result
+    return result
 
 
-def _images(graph: Graph, order: Sequence[str]) -> list[InputImage]:
-    return [
-        InputImage(node_id, graph[node_id].class_type, value)
+def _images(graph: Graph, catalog: NodeCatalog, order: Sequence[str]) -> list[InputImage]:
+    """Files that loaders of images, masks, videos and latents name; texts that look like file names are none."""
+    loaded = [
+        (node_id, value)
         for node_id in order
         for value in graph[node_id].inputs.values()
-        if is_image_file(value)
+        if is_image_file(value) and not ((info := catalog.get(graph[node_id].class_type)) and is_encoder(info))
     ]
+    return [InputImage(node_id, graph[node_id].class_type, value) for node_id, value in loaded]
 
 
 def _image_players(
-    base: Graph, graph: Graph, images: Sequence[InputImage], settings: AuditSettings
+    base: Graph, graph: Graph, catalog: NodeCatalog, images: Sequence[InputImage], settings: AuditSettings
 ) -> tuple[Graph, list[Component]]:
     result = []
     by_node = {image.node: image for image in images}
@@ -364,26 +237,13 @@ def _image_players(
                 f"Node {node_id!r} loads no image upstream of the audited output; "
                 f"image loaders there: {', '.join(by_node) or 'none'}."
             )
-        added, rule = rules.grey_image(graph, node_id)
+        info = catalog.get(graph[node_id].class_type)
+        if info is None or info.output_type(0) != "IMAGE":
+            raise PlayerError(f"Node {node_id!r} ({graph[node_id].class_type}) gives no image that could turn grey.")
+        added, rule = rules.grey_image(base, node_id)
         base.update(added)
         result.append(Component(f"image: {by_node[node_id].file}", "image", node_id, (node_id,), (), rule))
     return base, result
-
-
-def _upstream_files(graph: Graph, link: Link) -> list[str]:
-    """The model files that a component's auxiliary input brings along, its own loader's first."""
-    files: list[str] = []
-    for node_id in reversed(topological_order(graph, [link.node])):
-        files.extend(value for value in graph[node_id].inputs.values() if is_model_file(value))
-        if files:
-            break
-    return files
-
-
-def _check_baselines(graph: Graph, settings: AuditSettings) -> None:
-    for key in settings.baseline_models:
-        if key not in graph and key.rpartition(".")[0] not in graph:
-            raise PlayerError(f"The baseline for node {key!r} fits no node upstream of the audited output.")
 
 
 def _unique(components: list[Component]) -> list[Component]:
@@ -399,9 +259,3 @@ def _unique(components: list[Component]) -> list[Component]:
         used.add(name)
         result.append(replace(component, name=name))
     return result
-
-
-def _stem(file: Any) -> str:
-    """A model file's name without folders and extension."""
-    path = PurePosixPath(str(file).replace("\\", "/"))
-    return path.stem if is_model_file(path.name) else path.name

@@ -10,11 +10,15 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from .graph import Graph, Link, Node
+from .graph import Graph, Link, Node, consumers
 from .node_info import NodeCatalog, NodeInfo, type_matches
 from .noise import constant
 
-NEGATIVE_INPUTS = ("neg", "uncond", "empty")
+NEGATIVE_INPUTS = ("neg", "uncond", "empty", "cond2")
+"""How inputs for what the images should not be begin; DualCFGGuider's ``cond2`` is one, as ComfyUI marks it."""
+
+
+SEPARATORS = ",;、，"
 
 
 @dataclass(frozen=True)
@@ -31,19 +35,31 @@ def is_encoder(info: NodeInfo) -> bool:
     return info.has_output("CONDITIONING") and info.has_input("CLIP") and any(i.type == "STRING" for i in info.inputs)
 
 
-def positive_texts(graph: Graph, catalog: NodeCatalog) -> tuple[Graph, list[TextUse]]:
-    """Find the texts of the positive prompt.
+@dataclass(frozen=True)
+class PositivePrompt:
+    """The positive prompt of a workflow.
 
-    Returns:
-        The graph, in which encoders that serve both prompts have been duplicated for the positive use (nodes with no
-        edit are merged again when the graph is rewritten), and every text input of every positive encoder.
+    Attributes:
+        graph: the workflow, in which the nodes between the samplers and encoders that serve both prompts have been
+            copied for the positive use; copies with no edit are merged again when the graph is rewritten.
+        texts: every text input of every positive encoder.
+        copies: copied node → the node it is a copy of.
     """
+
+    graph: Graph
+    texts: tuple[TextUse, ...]
+    copies: Mapping[str, str]
+
+
+def positive_prompt(graph: Graph, catalog: NodeCatalog) -> PositivePrompt:
+    """Find the texts of the positive prompt."""
     positive: dict[str, None] = {}
     negative: dict[str, None] = {}
     uses: list[tuple[str, str, Link]] = []
+    used = set(consumers(graph))
     for node_id, node in graph.items():
         info = catalog.get(node.class_type)
-        if info is None or info.has_output("CONDITIONING"):
+        if info is None or any(Link(node_id, slot) in used for slot in _conditioning_outputs(info)):
             continue
         for name, link in node.links():
             if info.input_type(name) != "CONDITIONING":
@@ -54,11 +70,13 @@ def positive_texts(graph: Graph, catalog: NodeCatalog) -> tuple[Graph, list[Text
                 _collect(graph, catalog, link, positive)
                 uses.append((node_id, name, link))
     shared = set(positive) & set(negative)
+    copies: dict[str, str] = {}
     if shared:
         graph = dict(graph)
         clones: dict[Link, Link] = {}
         for node_id, name, link in uses:
-            graph[node_id] = _with_input(graph[node_id], name, _clone(graph, catalog, link, shared, clones))
+            clone = _clone(graph, catalog, link, shared, clones, copies)
+            graph[node_id] = _with_input(graph[node_id], name, clone)
         positive = {}
         for node_id, name, _ in uses:
             _collect(graph, catalog, graph[node_id].inputs[name], positive)
@@ -69,7 +87,7 @@ def positive_texts(graph: Graph, catalog: NodeCatalog) -> tuple[Graph, list[Text
             if item.type == "STRING" and item.name in graph[node_id].inputs:
                 value = constant(graph, graph[node_id].inputs[item.name])
                 texts.append(TextUse(node_id, item.name, value if isinstance(value, str) else None))
-    return graph, texts
+    return PositivePrompt(graph, tuple(texts), copies)
 
 
 def has_phrase(text: str, phrase: str) -> bool:
@@ -88,12 +106,12 @@ def without_phrase(text: str, phrase: str, neutral: str = "") -> str:
         return re.sub(core, lambda _: neutral, text, flags=re.IGNORECASE)
     mark = "\0"
     text = re.sub(core, mark, text.replace(mark, ""), flags=re.IGNORECASE)
-    bracketed = re.compile(rf"[(\[]\s*{mark}\s*(?::\s*[-+]?[\d.]+\s*)?[)\]]")
+    bracketed = re.compile(rf"\\?[(\[]\s*{mark}\s*(?::\s*[-+]?[\d.]+\s*)?\\?[)\]]")
     while bracketed.search(text):
         text = bracketed.sub(mark, text)
-    text = re.sub(rf"\s*,\s*{mark}\s*(?=,|$|[)\]:])", "", text)
-    text = re.sub(rf"(^|[(\[])\s*{mark}\s*,\s*", r"\1", text)
-    text = re.sub(rf"\s+{mark}(?=[\s,)\]]|$)|{mark}\s*", "", text)
+    text = re.sub(rf"\s*[{SEPARATORS}]\s*{mark}\s*(?=[{SEPARATORS}]|$|[)\]:])", "", text)
+    text = re.sub(rf"(^|[(\[])\s*{mark}\s*[{SEPARATORS}]\s*", r"\1", text)
+    text = re.sub(rf"\s+{mark}(?=[\s)\]{SEPARATORS}]|$)|{mark}\s*", "", text)
     return text.strip(" ") if text.strip() else ""
 
 
@@ -116,10 +134,10 @@ def _sources(graph: Mapping[str, Node], catalog: NodeCatalog, link: Link) -> lis
         or kind == "*"
         or kind.startswith("COMFY_")
     ]
-    sides = sum(output == "CONDITIONING" for output in info.outputs)
-    if sides < 2:
+    sides = _conditioning_outputs(info)
+    if len(sides) < 2:
         return inputs
-    side = "positive" if link.slot == 0 else "negative"
+    side = "positive" if link.slot == sides[0] else "negative"
     named = [(name, source) for name, source in inputs if name.lower().startswith(side)]
     if named:
         return named
@@ -142,7 +160,14 @@ def _collect(graph: Mapping[str, Node], catalog: NodeCatalog, link: Link, found:
         stack.extend(source for _, source in reversed(_sources(graph, catalog, current)))
 
 
-def _clone(graph: Graph, catalog: NodeCatalog, link: Link, shared: set[str], clones: dict[Link, Link]) -> Link:
+def _clone(
+    graph: Graph,
+    catalog: NodeCatalog,
+    link: Link,
+    shared: set[str],
+    clones: dict[Link, Link],
+    copies: dict[str, str],
+) -> Link:
     """Copy the nodes between ``link`` and the shared encoders, for the positive use; iterative, sources first."""
     stack = [link]
     while stack:
@@ -160,9 +185,16 @@ def _clone(graph: Graph, catalog: NodeCatalog, link: Link, shared: set[str], clo
             clones[current] = current
             continue
         copy = f"{current.node}+positive{current.slot or ''}"
+        while copy in graph:
+            copy += "'"
+        copies[copy] = current.node
         graph[copy] = replace(graph[current.node], inputs={**graph[current.node].inputs, **changed})
         clones[current] = Link(copy, current.slot)
     return clones[link]
+
+
+def _conditioning_outputs(info: NodeInfo) -> list[int]:
+    return [slot for slot, kind in enumerate(info.outputs) if kind == "CONDITIONING"]
 
 
 def _with_input(node: Node, name: str, link: Link) -> Node:

@@ -94,12 +94,13 @@ class Rewriter:
         order = topological_order(self.pool, [self.target(mask).node])
         return [(self.origin[digest], self.pool[digest]) for digest in order]
 
-    def distinct(self, node_id: str, masks: Iterable[int]) -> int:
-        """How many different nodes a node of the base graph becomes in the given coalitions; 0 if none needs it."""
+    def variants(self, node_id: str, masks: Iterable[int]) -> dict[str, Node]:
+        """What a node of the base graph becomes in the given coalitions: digest → node; empty if none needs it."""
         relevant = self._relevant.get(node_id)
         if relevant is None:
-            return 0
-        return len({self._build(node_id, mask, 0, None) for mask in {mask & relevant for mask in masks}})
+            return {}
+        found = {self._build(node_id, mask, 0, None) for mask in {mask & relevant for mask in masks}}
+        return {digest: self.pool[digest] for digest in found}
 
     def _named(self, node: Node) -> Node:
         inputs = {
@@ -149,7 +150,7 @@ class Rewriter:
             if rule.phrase is None:
                 return rule.neutral
         text = original or ""
-        for rule in absent:
+        for rule in sorted(absent, key=lambda rule: -len(rule.phrase or "")):  # a phrase may hold another
             text = without_phrase(text, str(rule.phrase), rule.neutral)
         return text
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from .errors import CopyScopeError
 
@@ -43,6 +43,13 @@ class AuditSettings(BaseModel):
         MAX_COALITIONS, ge=2, description="Larger games are refused before anything is sampled."
     )
     allow_paid_nodes: bool = Field(False, description="Run nodes that call paid services.")
+
+    @field_validator("players", "lock", "key_prompts", "image_players")
+    @classmethod
+    def _not_blank(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(item.strip() for item in value):
+            raise ValueError("an entry is blank")
+        return tuple(item.strip() for item in value)
 
     def over(self, base: Mapping[str, Any]) -> AuditSettings:
         """These settings, where they were given, over others.

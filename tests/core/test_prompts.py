@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from copyscope_core.graph import Link, parse_graph
 from copyscope_core.node_info import bundled_catalog
-from copyscope_core.prompts import has_phrase, positive_texts, without_phrase
+from copyscope_core.prompts import has_phrase, positive_prompt, without_phrase
 
 from .workflows import base, ksampler, node
 
@@ -44,7 +44,8 @@ def test_the_phrase_is_gone(text, phrase) -> None:
 
 
 def texts_of(workflow):
-    return positive_texts(parse_graph(workflow), bundled_catalog())
+    found = positive_prompt(parse_graph(workflow), bundled_catalog())
+    return found.graph, found.texts
 
 
 def test_positive_is_found_from_the_sampler() -> None:
