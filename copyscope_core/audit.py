@@ -11,11 +11,13 @@ from pathlib import Path
 
 from .client import ComfyClient
 from .conclude import StoredAudit, measure_audit, report_audit, write_audit
+from .distances import DistanceName
 from .errors import ImageError
 from .features import FeatureCache, FeatureExtractor, InceptionExtractor
 from .graph import to_json
 from .host import ManagedHost
 from .images import ImageFile, read_image
+from .measure import check_images
 from .model_files import LocalModels
 from .observer import Observer, Quiet
 from .plan import Plan
@@ -52,6 +54,8 @@ class Audit:
         local: the server's model files where they are on this machine.
         show_reference: whether the HTML report embeds reference images.
         warnings: records with ``code`` and ``message`` for the report.
+        control: unrelated images of the same kind; empty: none.
+        distance: what v(S) is made of.
     """
 
     plan: Plan
@@ -64,6 +68,8 @@ class Audit:
     observer: Observer = field(default_factory=Quiet)
     show_reference: bool = True
     warnings: Sequence[Mapping[str, str]] = ()
+    control: Sequence[ImageFile] = ()
+    distance: DistanceName = "fid"
     sampled: int = 0
     reused: int = 0
 
@@ -73,10 +79,13 @@ class Audit:
         Interrupted at any moment, the same call goes on with what is stored.
 
         Raises:
+            GameError: the distance needs more images a coalition than the plan makes; nothing is run then.
             HostError: a coalition cannot be run; it is named.
             StoreError: the run folder cannot be used.
             ImageError: images are of unequal sizes, or cannot be measured.
         """
+        seeds, batch = self.plan.seeds, self.plan.batch
+        check_images(self.distance, seeds * batch, f"seeds × batch = {seeds:,} × {batch:,} = {seeds * batch:,}")
         store = RunStore(self.out)
         with store.lock():
             context = await server_context(self.client, self.plan, self.local, self.observer)
@@ -169,7 +178,13 @@ class Audit:
         )
         inputs = {image.node: decoded for image in self.plan.images if (decoded := _decoded(context, image.file))}
         measured = measure_audit(
-            stored, self.reference, self._cache(store), inputs, lambda done, _: self.observer.step(done, "coalitions")
+            stored,
+            self.reference,
+            self._cache(store),
+            inputs,
+            lambda done, _: self.observer.step(done, "coalitions"),
+            control=self.control,
+            distance=self.distance,
         )
         environment = {**context.environment, "not_hashed": list(context.unhashed)}
         report = report_audit(measured, context.models, environment, self.warnings)

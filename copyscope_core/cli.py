@@ -115,6 +115,8 @@ def audit(
     base_directory: opt.BaseDirectory = None,
     comfyui_arg: opt.ComfyUIArg = None,
     timeout: opt.Timeout = 900.0,
+    control: opt.Control = None,
+    distance: opt.Distance = "fid",
     device: opt.Device = "auto",
     hide_reference: opt.HideReference = False,
     json: opt.Json = False,
@@ -129,11 +131,15 @@ def audit(
         seeds=seeds, max_coalitions=max_coalitions, output=output, allow_paid_nodes=allow_paid_nodes,
     )  # fmt: skip
     choice = ServerChoice(server, comfyui, base_directory, tuple(comfyui_arg or ()), timeout)
+    measured = opt.pick_distance(distance)
     images = read_folder(reference)
+    unrelated = [] if control is None else read_folder(control)
     chosen = opt.pick_device(device)
     try:
         with observer() as shown:
-            result = run_audit(workflow, images, out, settings, choice, shown, chosen, not hide_reference)
+            result = run_audit(
+                workflow, images, out, settings, choice, shown, chosen, not hide_reference, unrelated, measured
+            )
     except KeyboardInterrupt:
         complain(f"Interrupted. What is finished is kept in {out}; run the same command again to go on.")
         raise typer.Exit(130) from None
@@ -145,6 +151,8 @@ def score(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Holds game.json and one folder a coalition.")],
     reference: opt.Reference,
     out: opt.Out,
+    control: opt.Control = None,
+    distance: opt.Distance = "fid",
     device: opt.Device = "auto",
     hide_reference: opt.HideReference = False,
     json: opt.Json = False,
@@ -154,12 +162,17 @@ def score(
     from .images import read_folder
     from .score import Score, read_game
 
+    measured = opt.pick_distance(distance)
     read_game(folder)
     images = read_folder(reference)
+    unrelated = [] if control is None else read_folder(control)
     chosen = opt.pick_device(device)
     try:
         with observer() as shown:
-            result = Score(folder, images, out, InceptionExtractor(chosen), shown, not hide_reference).run()
+            scoring = Score(
+                folder, images, out, InceptionExtractor(chosen), shown, not hide_reference, unrelated, measured
+            )
+            result = scoring.run()
     except KeyboardInterrupt:
         complain(f"Interrupted. Features that are finished are kept in {out}; run the same command again to go on.")
         raise typer.Exit(130) from None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from .audit import Audit, AuditResult
 from .cli_options import server_address
 from .client import ComfyClient
 from .convert import convert, is_ui_format
+from .distances import DistanceName
 from .errors import WorkflowError
 from .features import InceptionExtractor
 from .graph import parse_graph, read_json
@@ -146,6 +147,8 @@ def run_audit(
     observer: Observer,
     device: str,
     show_reference: bool = True,
+    control: Sequence[ImageFile] = (),
+    distance: DistanceName = "fid",
 ) -> AuditResult:
     """What ``copyscope audit`` does. Raises CopyScopeError."""
 
@@ -163,6 +166,8 @@ def run_audit(
                 observer,
                 show_reference,
                 notes,
+                control,
+                distance,
             )
             return await audit.run()
 

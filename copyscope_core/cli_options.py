@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 from pydantic import ValidationError
 
 from .errors import CopyScopeError
 from .settings import AuditSettings, describe, load_settings
+
+if TYPE_CHECKING:
+    from .distances import DistanceName
 
 DEFAULT_SERVER = "http://127.0.0.1:8188"
 SERVER_VARIABLE = "COPYSCOPE_SERVER"
@@ -21,6 +24,10 @@ Workflow: TypeAlias = Annotated[Path, typer.Argument(help="Workflow file, in API
 Reference: TypeAlias = Annotated[
     Path, typer.Option("--reference", help="Folder of the rights holder's images.", show_default=False)
 ]
+Control: TypeAlias = Annotated[
+    Path | None, typer.Option("--control", help="Folder of unrelated works of the same kind, to compare with.")
+]
+Distance: TypeAlias = Annotated[str, typer.Option("--distance", help="What is measured: fid, kid, mmd, fid_infinity.")]
 Out: TypeAlias = Annotated[
     Path, typer.Option("--out", help="Run folder: images, features and the report.", show_default=False)
 ]
@@ -106,6 +113,20 @@ def make_settings(file: Path | None, baseline_models: Sequence[str] | None = Non
 def server_address(server: str | None) -> str:
     """The address to use: as given, else from the environment, else ComfyUI's own default."""
     return server or os.environ.get(SERVER_VARIABLE) or DEFAULT_SERVER
+
+
+def pick_distance(name: str) -> DistanceName:
+    """The distance of a name.
+
+    Raises:
+        CopyScopeError: there is no such distance.
+    """
+    from .distances import DISTANCES
+
+    for known in DISTANCES:
+        if name == known:
+            return known
+    raise CopyScopeError(f"There is no distance {name!r}; --distance is one of {', '.join(DISTANCES)}.")
 
 
 def pick_device(name: str) -> str:

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .coalitions import label
-from .errors import ImageError
+from .distances import INFINITY_IMAGES
+from .errors import GameError, ImageError
 from .evaluate import Caution, DistanceName, Evaluation, evaluate
 from .features import FeatureCache
 from .images import ImageFile, describe_defects, match_record, match_reference, pixel_hash
@@ -78,6 +79,7 @@ def measure(
     for done, mask in enumerate(range(full, -1, -1)):
         images = load(mask)
         size = _same_size([image for image, _ in images], size, label(mask, names))
+        check_images(distance, len(images), f"the coalition {label(mask, names)} has {len(images):,}")
         hashes[mask] = tuple(image.pixel_sha256 for image, _ in images)
         features[mask] = cache.features([image for image, _ in images])
         records[mask] = [
@@ -107,6 +109,27 @@ def measure(
         tuple(_defect_warnings(defects)),
         None if control_features is None else _record(control, width, height),
     )
+
+
+def check_images(distance: DistanceName, images: int, which: str) -> None:
+    """Refuse a distance that is not defined for so few images, before they are made or their features computed.
+
+    Args:
+        images: how many a coalition has.
+        which: the same as a clause, with what they come from.
+
+    Raises:
+        GameError: there are too few.
+    """
+    if distance == "fid_infinity" and images < INFINITY_IMAGES:
+        raise GameError(
+            f"The distance fid_infinity needs at least {INFINITY_IMAGES:,} images a combination, and {which}; "
+            "use kid, which is unbiased for any number of images, or make more."
+        )
+    if distance in ("kid", "mmd") and images < 2:
+        raise GameError(
+            f"The distance {distance} needs at least 2 images a combination, and {which}; use fid, or make more."
+        )
 
 
 def _record(images: Sequence[ImageFile], width: int, height: int) -> dict[str, Any]:

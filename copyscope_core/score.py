@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from .distances import DistanceName
 from .errors import GameError, ImageError, StoreError
 from .features import FeatureCache, FeatureExtractor, InceptionExtractor
 from .game import check_players, coalition_label, mask_of, require_complete
@@ -123,6 +124,8 @@ class Score:
         out: where report and features are written.
         extractor: of features; None: the bundled Inception on the CPU.
         show_reference: whether the HTML report embeds reference images.
+        control: unrelated images of the same kind; empty: none.
+        distance: what v(S) is made of.
     """
 
     folder: Path
@@ -131,12 +134,14 @@ class Score:
     extractor: FeatureExtractor | None = None
     observer: Observer = field(default_factory=Quiet)
     show_reference: bool = True
+    control: Sequence[ImageFile] = ()
+    distance: DistanceName = "fid"
 
     def run(self) -> ScoreResult:
         """Read, measure, and write ``report.json`` and ``report.html``.
 
         Raises:
-            GameError: ``game.json`` does not fit, or seeds do not fit the images.
+            GameError: ``game.json`` does not fit, seeds do not fit the images, or they are too few for the distance.
             ImageError: a folder is missing or empty, holds files that are not images, or images differ in size.
             StoreError: ``out`` cannot be used.
         """
@@ -167,12 +172,19 @@ class Score:
             return list(zip(images, seeds[mask], strict=True))
 
         found = measure(
-            game.players, load, self.reference, cache, lambda done, _: self.observer.step(done, "coalitions")
+            game.players,
+            load,
+            self.reference,
+            cache,
+            lambda done, _: self.observer.step(done, "coalitions"),
+            control=self.control,
+            distance=self.distance,
         )
         _same_seeds(game, seeds)
         report = build_report(
             found.evaluation,
             reference=found.reference,
+            control=found.control,
             players=[{"name": n, "kind": k} for n, k in zip(game.players, game.kinds, strict=True)],
             folders={mask: item.name for mask, item in game.folders.items()},
             images=found.images,

@@ -319,6 +319,42 @@ def test_audit_refuses_before_anything_is_sampled(run: Any, server: FakeComfy, t
     assert not (tmp_path / "out").exists()
 
 
+def test_control_and_distance_of_an_audit(run: Any, server: FakeComfy, tmp_path: Path, fast: None) -> None:
+    workflow = write(tmp_path / "w.json", with_lora())
+    reference = image_folder(tmp_path / "reference", 2, seed=99)
+    control = image_folder(tmp_path / "control", 3, seed=50)
+    common = ("--out", tmp_path / "out", "--server", server.url, "--seeds", 2)
+    words = ("audit", workflow, "--reference", reference, *common)
+    plain = run(*words, "--json").data
+    sampled = len(server.prompts)
+    data = run(*words, "--control", control, "--distance", "mmd", "--json").data
+    assert len(server.prompts) == sampled
+    assert (plain["distance"], plain["control"], data["distance"], data["control"]["count"]) == ("fid", None, "mmd", 3)
+    for player in data["players"]:
+        assert player["contrast"] == pytest.approx(player["shapley"] - player["control_shapley"])
+    assert "Contrast with the control images: style" in run(*words, "--control", control).out
+
+
+def test_control_and_distance_are_checked_before_anything_is_sampled(
+    run: Any, server: FakeComfy, tmp_path: Path, fast: None
+) -> None:
+    reference = image_folder(tmp_path / "reference", 2)
+    workflow = write(tmp_path / "w.json", with_lora())
+    common = ("--reference", reference, "--out", tmp_path / "out")
+    audit = ("audit", workflow, *common, "--server", server.url)
+    score = ("score", demo.IMAGES, *common)
+    for words in (audit, score):
+        assert "absent does not exist" in run(*words, "--control", tmp_path / "absent").refused()
+        text = run(*words, "--distance", "fidd").refused()
+        assert "no distance 'fidd'; --distance is one of fid, kid, mmd, fid_infinity" in text
+    few = run(*audit, "--distance", "fid_infinity", "--seeds", 4).refused()
+    assert "needs at least 5,000 images a combination, and seeds × batch = 4 × 1 = 4" in few
+    assert "seeds × batch = 1 × 1 = 1" in run(*audit, "--distance", "kid", "--seeds", 1).refused()
+    assert server.prompts == []
+    assert not (tmp_path / "out").exists()
+    assert "fid_infinity needs at least 5,000 images" in run(*score, "--distance", "fid_infinity").refused()
+
+
 def test_demo_without_a_comfyui_scores_the_shipped_images(
     run: Any, tmp_path: Path, fast: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from copyscope_core.distances import DistanceName
 from copyscope_core.errors import CopyScopeError, GameError, ImageError, StoreError
 from copyscope_core.images import read_folder
 from copyscope_core.report_schema import Report
@@ -97,6 +98,41 @@ def test_a_player_without_effect_gets_exactly_nothing(tmp_path: Path) -> None:
     style = score(tmp_path, folder).players[1]
     assert style.shapley == 0.0
     assert style.no_effect is True
+
+
+def test_a_control_and_another_distance_reach_the_report(tmp_path: Path) -> None:
+    plain = score(tmp_path, make(tmp_path))
+    assert (plain.control, plain.distance, plain.players[0].contrast) == (None, "fid", None)
+    reference = read_folder(tmp_path / "reference")
+    control = read_folder(image_folder(tmp_path / "control", 4, seed=7000))
+    run = Score(tmp_path / "images", reference, tmp_path / "out", MeanColours(), control=control, distance="kid")
+    report = run.run().report
+    assert report.distance == "kid"
+    assert report.control is not None
+    assert [image.file for image in report.control.images] == ["000.png", "001.png", "002.png", "003.png"]
+    for before, player in zip(plain.players, report.players, strict=True):
+        assert player.shapley == pytest.approx(before.kid_shapley)
+        assert player.control_shapley is not None
+        assert player.contrast == pytest.approx(player.shapley - player.control_shapley)
+    assert [item.fid for item in report.coalitions] == [item.fid for item in plain.coalitions]
+    assert "control" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("distance", "message"),
+    [
+        ("fid_infinity", r"at least 5,000 images a combination, and the coalition base [+] style has 1;"),
+        ("mmd", r"mmd needs at least 2 images a combination, and the coalition base [+] style has 1;"),
+    ],
+)
+def test_too_few_images_for_a_distance_are_refused_before_features(
+    tmp_path: Path, distance: DistanceName, message: str
+) -> None:
+    extractor = MeanColours()
+    reference = read_folder(image_folder(tmp_path / "reference", 2))
+    with pytest.raises(GameError, match=message):
+        Score(make(tmp_path, count=1), reference, tmp_path / "out", extractor, distance=distance).run()
+    assert extractor.images == 0
 
 
 def rows(**row: Any) -> dict[str, Any]:
