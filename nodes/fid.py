@@ -9,6 +9,7 @@ import comfy.utils
 from comfy_api.latest import io
 
 from ..copyscope_core.conclude import MeasuredAudit, measure_audit
+from ..copyscope_core.distances import DISTANCES
 from ..copyscope_core.errors import ImageError
 from ..copyscope_core.features import FeatureCache
 from ..copyscope_core.images import ImageFile, read_folder, read_image
@@ -35,40 +36,57 @@ class FID(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
+        folders = [NOTHING, *comfy_host.input_subfolders()]
         return io.Schema(
             node_id="CopyScopeFID",
             display_name="CopyScope FID",
             category="CopyScope",
-            description="Fréchet Inception Distance of every coalition's images to the rights holder's images.",
+            description="Distance of every coalition's images to the rights holder's: Fréchet Inception, or another.",
             inputs=[
                 Coalitions.Input("coalitions"),
-                io.Combo.Input("reference_folder", options=[NOTHING, *comfy_host.input_subfolders()],
+                io.Combo.Input("reference_folder", options=folders,
                                tooltip="A subfolder of ComfyUI's input folder with the rights holder's images."),
                 io.MultiType.Input("reference", [Reference, io.Image], optional=True,
                                    tooltip="Reference images from a node, instead of the folder."),
+                io.Combo.Input("control_folder", options=folders, default=NOTHING, optional=True,
+                               tooltip="A subfolder with unrelated works of the same kind, to tell “looks like a "
+                                       "painting” from “looks like this artist”."),
+                io.Combo.Input("distance", options=list(DISTANCES), default="fid", optional=True,
+                               tooltip="What contributions are made of; fid_infinity needs 5,000 images a coalition."),
             ],
             outputs=[Game.Output("game")],
             is_input_list=True,
         )  # fmt: skip
 
     @classmethod
-    def validate_inputs(cls, reference_folder: Any, reference: Any = _NOT_LINKED) -> bool | str:
-        folder = _first(reference_folder)
-        if reference is not _NOT_LINKED or folder is None:
-            return True
-        if folder == NOTHING:
-            return "Choose a reference_folder of ComfyUI's input folder, or wire images into reference."
-        return check_folder(folder)
+    def validate_inputs(
+        cls, reference_folder: Any, reference: Any = _NOT_LINKED, control_folder: Any = NOTHING
+    ) -> bool | str:
+        folder, control = _first(reference_folder), _chosen(control_folder)
+        if reference is _NOT_LINKED and folder is not None:
+            if folder == NOTHING:
+                return "Choose a reference_folder of ComfyUI's input folder, or wire images into reference."
+            if (answer := check_folder(folder)) is not True:
+                return answer
+        return True if control is None else check_folder(control)
 
     @classmethod
-    def fingerprint_inputs(cls, reference_folder: Any, **inputs: Any) -> str:
-        folder = _first(reference_folder)
-        return fingerprint(folder) if folder and folder != NOTHING else ""
+    def fingerprint_inputs(cls, reference_folder: Any, control_folder: Any = NOTHING, **inputs: Any) -> str:
+        folders = (_chosen(reference_folder), _chosen(control_folder))
+        return " ".join("-" if folder is None else fingerprint(folder) for folder in folders)
 
     @classmethod
-    def execute(cls, coalitions: Any, reference_folder: Any, reference: Any = None) -> io.NodeOutput:
+    def execute(
+        cls,
+        coalitions: Any,
+        reference_folder: Any,
+        reference: Any = None,
+        control_folder: Any = NOTHING,
+        distance: Any = "fid",
+    ) -> io.NodeOutput:
         run: GraphRun = _first(coalitions)
         images = _reference(_first(reference_folder), reference)
+        control = _chosen(control_folder)
         bar = comfy.utils.ProgressBar(1 << len(run.plan.players))
         inputs = {item.node: read_image(comfy_host.input_image_path(item.file)) for item in run.plan.images}
         measured = measure_audit(
@@ -77,6 +95,8 @@ class FID(io.ComfyNode):
             FeatureCache(run.store.features_folder, host_extractor()),
             inputs,
             lambda done, total: bar.update_absolute(done, total),
+            control=[] if control is None else read_folder(comfy_host.input_folder(control)),
+            distance=_first(distance),
         )
         return io.NodeOutput(MeasuredRun(run, measured))
 
@@ -92,6 +112,12 @@ def _reference(folder: str | None, linked: Any) -> list[ImageFile]:
     if not images:
         raise ImageError("The reference has no images; wire at least one in.")
     return images
+
+
+def _chosen(value: Any) -> str | None:
+    """The folder that was chosen; None for no choice, or one that a link will bring."""
+    folder = _first(value)
+    return None if not folder or folder == NOTHING else folder
 
 
 def _first(value: Any) -> Any:
