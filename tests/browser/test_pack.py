@@ -302,12 +302,6 @@ def test_every_node_has_a_help_page_that_names_its_inputs(comfy: Server) -> None
         assert unnamed == set(), name
 
 
-@pytest.mark.xfail(
-    (REPOSITORY / "examples").is_dir(),
-    reason="ComfyUI serves examples/ under the same address as workflows/, and it comes first: rename that folder",
-    raises=urllib.error.HTTPError,
-    strict=True,
-)
 def test_comfyui_lists_the_workflows_as_templates_with_a_picture(comfy: Server) -> None:
     listed = comfy.get("/workflow_templates")["copyscope"]
     assert sorted(listed) == shipped.NAMES
