@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from comfy_api.latest import io
 
+from ..copyscope_core.hashes import file_sha256
 from ..copyscope_core.images import ImageFile, as_rgb, pixel_hash, quantise, read_folder
 from . import comfy_host
 from .types import Reference
@@ -61,11 +62,9 @@ def check_folder(folder: str) -> bool | str:
 
 
 def fingerprint(folder: str) -> str:
-    """Changes when a file of the folder does: names, sizes and times."""
+    """Changes when a file of the folder does: names and contents."""
     path = comfy_host.input_folder(folder)
-    files = sorted(
-        (item.name, item.stat().st_size, item.stat().st_mtime_ns) for item in path.iterdir() if item.is_file()
-    )
+    files = sorted((item.name, file_sha256(item)) for item in path.iterdir() if item.is_file())
     return hashlib.sha256(repr(files).encode("utf-8", "surrogatepass")).hexdigest()
 
 
