@@ -27,17 +27,29 @@ class Players(io.ComfyNode):
                                default=NOTHING,
                                tooltip="Stands in where the VAE is absent. With none, the checkpoint's own VAE does."),
                 io.String.Input("key_prompts", multiline=True, default="",
-                                tooltip="Phrases of the positive prompt, one a line. Empty: the whole text."),
+                                placeholder="key_prompts: phrases that are players, one a line; empty: the whole text",
+                                tooltip="key_prompts: phrases of the positive prompt that are players, one a line. "
+                                "Empty: the whole text is one player."),
                 io.String.Input("neutral_prompt", multiline=True, default="",
-                                tooltip="Text that stands where the prompt is absent."),
+                                placeholder="neutral_prompt: text where the prompt is absent; empty: none",
+                                tooltip="neutral_prompt: text that stands where the whole positive prompt is absent. "
+                                "Empty: no text."),
                 io.String.Input("only", multiline=True, default="",
-                                tooltip="Only these components are players, one a line. Empty: all."),
+                                placeholder="only: the components to measure, one a line; empty: all",
+                                tooltip="only: just these components are players, all others are locked. One a line: "
+                                "name, node id, kind or file name. Empty: all are players."),
                 io.String.Input("lock", multiline=True, default="",
-                                tooltip="Components that are always present, one a line."),
+                                placeholder="lock: components that are always present, one a line; empty: none",
+                                tooltip="lock: components that are present in every coalition and not measured. "
+                                "One a line: name, node id, kind (such as prompt) or file name."),
                 io.String.Input("image_players", multiline=True, default="", optional=True,
-                                tooltip="Node ids of image loaders that are players too, one a line."),
+                                placeholder="image_players: node ids of image loaders to measure, one a line",
+                                tooltip="image_players: node ids of image loaders that are players too, one a line. "
+                                "A grey image stands where one is absent."),
                 io.String.Input("baseline_models", multiline=True, default="", optional=True,
-                                tooltip="Other baselines, one a line: node id = file name."),
+                                placeholder="baseline_models: node id = file name, one a line",
+                                tooltip="baseline_models: what stands where a loader's model is absent, one a line: "
+                                "node id = file name, such as 12 = flux1-dev.safetensors."),
             ],
             outputs=[PlayerChoice.Output("players")],
         )  # fmt: skip
