@@ -103,13 +103,14 @@ class Server:
             return json.load(answer)
 
     def post(self, path: str, data: Any, timeout: float = 60) -> tuple[int, Any]:
-        """Posts JSON; gives the status and the answer's JSON, for refusals (status 400) too."""
+        """Posts JSON; gives the status and the answer's JSON (None where it is empty), for refusals (400) too."""
         request = urllib.request.Request(
             self.url + path, json.dumps(data).encode("utf-8"), {"Content-Type": "application/json"}
         )
         try:
             with urllib.request.urlopen(request, timeout=timeout) as answer:
-                return answer.status, json.load(answer)
+                body = answer.read()
+                return answer.status, json.loads(body) if body else None
         except urllib.error.HTTPError as error:
             body = error.read()
             try:
