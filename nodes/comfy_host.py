@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,12 +20,14 @@ from server import PromptServer
 import nodes as comfy_nodes
 
 from ..copyscope_core.errors import HostError, ImageError
-from ..copyscope_core.graph import Graph, Link
+from ..copyscope_core.graph import Graph, Link, Node
 from ..copyscope_core.hashes import HashCache
 from ..copyscope_core.keys import RunContext, file_names, launch_flags
 from ..copyscope_core.node_info import NodeCatalog, is_image_file
 
 RUNS_FOLDER = "copyscope"
+_EMBEDDING = re.compile(r"embedding:([^\s,:()]+)")
+_EMBEDDING_SUFFIXES = ("", ".safetensors", ".pt", ".bin")
 
 
 class _HostClasses(Mapping[str, Any]):
@@ -71,16 +74,19 @@ def runs_folder() -> Path:
     return Path(folder_paths.get_output_directory()) / RUNS_FOLDER
 
 
-def run_context(graphs: Iterable[Graph], display_id: str) -> RunContext:
-    """What the coalitions' images depend on beside their graphs; hashes every file that the graphs name.
+def run_context(nodes: Iterable[Node], display_id: str) -> RunContext:
+    """What the coalitions' images depend on beside their graphs; hashes every file that their nodes name.
 
     Raises:
-        HostError: a file that the workflow names is not there.
+        StoreError: a file cannot be read.
     """
-    graphs = list(graphs)
-    names = sorted({name for graph in graphs for name in file_names(graph.values())})
-    classes = {node.class_type for graph in graphs for node in graph.values()}
-    return RunContext(environment(classes), {name: _hash_named(name, display_id) for name in names}, uuid.uuid4().hex)
+    nodes = list(nodes)
+    files = {name: _hash_named(name, display_id) for name in file_names(nodes)}
+    texts = [value for node in nodes for value in node.inputs.values() if isinstance(value, str)]
+    where = environment({node.class_type for node in nodes})
+    if embeddings := _embeddings(texts, display_id):
+        where["embeddings"] = embeddings
+    return RunContext(where, files, uuid.uuid4().hex)
 
 
 def environment(classes: Iterable[str] = ()) -> dict[str, Any]:
@@ -180,9 +186,33 @@ def free_memory_bytes() -> int:
 
 
 def _hash_named(name: str, display_id: str) -> str | None:
-    if is_image_file(name):
-        return hash_cache().sha256(input_image_path(name))
-    paths = model_paths(name)
+    if not is_image_file(name):
+        return _hash_files(name, model_paths(name), display_id)
+    try:
+        path = input_image_path(name)
+    except (ValueError, OSError):  # no such image: most likely a text that ends like a file's name
+        return None
+    return hash_cache().sha256(path)
+
+
+def _embeddings(texts: Iterable[str], display_id: str) -> dict[str, str | None]:
+    """SHA-256 of the embeddings that texts name as ``embedding:NAME``; None where there is none, as ComfyUI allows.
+
+    ComfyUI looks into the subfolders too, and takes a name without its suffix.
+    """
+    names = sorted({name for text in texts for name in _EMBEDDING.findall(text)})
+    listed = folder_paths.get_filename_list("embeddings") if names else []
+    result = {}
+    for name in names:
+        ends = tuple(f"/{name}{suffix}" for suffix in _EMBEDDING_SUFFIXES)
+        files = [file for file in listed if f"/{file}".replace("\\", "/").endswith(ends)]
+        paths = [Path(path) for file in files if (path := folder_paths.get_full_path("embeddings", file))]
+        result[name] = _hash_files(name, paths, display_id)
+    return result
+
+
+def _hash_files(name: str, paths: list[Path], display_id: str) -> str | None:
+    """SHA-256 of the file of a name, of all, joined, where several have it; None where none has."""
     if not paths:
         return None
 

@@ -93,15 +93,17 @@ def start_run(
     if restless := comfy_host.restless_nodes(plan.graph):
         note = f"Nodes that run anew at every prompt, so that images may not repeat: {', '.join(restless)}."
         plan = replace(plan, warnings=(*plan.warnings, note))
-    _refuse_too_large(plan)
-    first, last = (plan.rewriter.graph(mask)[0] for mask in (plan.full, 0))
-    context = comfy_host.run_context([first, last], display_id)
+    for mask in range(plan.full + 1):
+        plan.rewriter.target(mask)  # the pool then holds what any coalition needs
+    context = comfy_host.run_context(plan.rewriter.pool.values(), display_id)
     steps = _steps(plan, context)
     store = RunStore(comfy_host.runs_folder() / _run_name(plan))
+    missing = tuple(step for step in {step.key: step for step in steps}.values() if store.read(step.key) is None)
+    _refuse_too_large(plan, len(missing))
     store.write_run(
         {"plan": plan.summary(), "workflow": to_json(plan.graph), "settings": settings.model_dump(mode="json")}
     )
-    run = GraphRun(plan, store, context, steps, display_id)
+    run = GraphRun(plan, store, context, steps, missing, display_id)
     nodes, link = expand(run, originals, GraphBuilder.alloc_prefix())
     stored = len({step.key for step in steps}) - run.total
     run.say(
@@ -131,21 +133,25 @@ def _run_name(plan: Plan) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
-def _refuse_too_large(plan: Plan) -> None:
-    """ComfyUI keeps every node's output until the prompt ends: refuse what would not fit into memory."""
+def _refuse_too_large(plan: Plan, runs: int) -> None:
+    """ComfyUI keeps every node's output until the prompt ends: refuse what would not fit into memory.
+
+    Args:
+        runs: how many there are to do; what is stored takes no memory.
+    """
     pixels = UNKNOWN_SIZE * UNKNOWN_SIZE
     for node in plan.graph.values():
         width, height = node.inputs.get("width"), node.inputs.get("height")
         if isinstance(width, int) and isinstance(height, int) and node.class_type.startswith("Empty"):
             pixels = width * height
             break
-    need = len(plan.coalitions) * plan.seeds * plan.batch * pixels * BYTES_PER_PIXEL
+    need = runs * plan.batch * pixels * BYTES_PER_PIXEL
     free = comfy_host.free_memory_bytes()
     if need > 0.8 * free:
         raise HostError(
-            f"{len(plan.coalitions)} coalitions × {plan.seeds} seeds would keep about {need / 2**30:.1f} GiB of images "
-            f"in memory, where {free / 2**30:.1f} GiB are free; lock players, use fewer seeds, or run copyscope audit, "
-            "whose memory does not grow."
+            f"{len(plan.coalitions)} coalitions × {plan.seeds} seeds, of which {runs} runs are to do, would keep about "
+            f"{need / 2**30:.1f} GiB of images in memory, where {free / 2**30:.1f} GiB are free; lock players, use "
+            "fewer seeds, or run copyscope audit, whose memory does not grow."
         )
 
 

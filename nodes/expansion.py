@@ -13,20 +13,23 @@ from comfy_api.latest import io
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from ..copyscope_core.errors import ImageError
+from ..copyscope_core.errors import CopyScopeError
 from ..copyscope_core.features import FeatureCache
-from ..copyscope_core.graph import Link, to_json
+from ..copyscope_core.graph import Link, Node, to_json
 from ..copyscope_core.images import as_rgb, pixel_hash, quantise
+from ..copyscope_core.node_info import NodeCatalog, type_matches
+from . import comfy_host
 from .graph_run import GraphRun, Step, open_run
 from .inception_host import host_extractor
 from .types import Coalitions
 
 CATEGORY = "CopyScope/internal"
 IMAGES, COLLECT, TURN = "CopyScopeCoalitionImages", "CopyScopeCollectCoalitions", "CopyScopeTurn"
+SAMPLER_INPUTS, SAMPLER_OUTPUTS = ("NOISE", "GUIDER", "MODEL"), ("LATENT", "IMAGE")
 
 
 class Turn(io.ComfyNode):
-    """Passes a seed on when it is its coalition's turn, so that coalitions are sampled and stored one after another."""
+    """Passes a value on when it is its coalition's turn, so that coalitions are sampled and stored one by one."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -35,15 +38,16 @@ class Turn(io.ComfyNode):
             display_name="CopyScope Turn (internal)",
             category=CATEGORY,
             description="Made by the coalition enumerators; keeps coalitions in order.",
-            inputs=[io.String.Input("token"), io.Int.Input("step"), io.Int.Input("seed", max=2**64 - 1)],
-            outputs=[io.Int.Output("seed_in_turn")],
+            inputs=[io.String.Input("token"), io.Int.Input("step"), io.AnyType.Input("value")],
+            outputs=[io.AnyType.Output("value_in_turn")],
         )
 
     @classmethod
-    async def execute(cls, token: str, step: int, seed: int) -> io.NodeOutput:
+    async def execute(cls, token: str, step: int, value: Any) -> io.NodeOutput:
         run = open_run(token)
         await run.turn(step)
-        return io.NodeOutput(seed)
+        run.say(f"Running {step + 1} of {run.total}: {run.label(run.missing[step])}")
+        return io.NodeOutput(value)
 
 
 class CoalitionImages(io.ComfyNode):
@@ -67,8 +71,8 @@ class CoalitionImages(io.ComfyNode):
         done = run.step(key)
         try:
             store_images(run, done, images)
-        except ImageError as error:
-            raise ImageError(f"Coalition {run.label(done)}: {error}") from error
+        except CopyScopeError as error:  # the host blames the enumerator, so the message names the coalition
+            raise type(error)(f"Coalition {run.label(done)}: {error}") from error
         run.finished(step)
         run.say(f"{step + 1} of {run.total}: {run.label(done)}")
         return io.NodeOutput(key)
@@ -110,14 +114,13 @@ def expand(run: GraphRun, originals: Collection[str], prefix: str) -> tuple[dict
     """The graph that makes every coalition that is not stored yet.
 
     Nodes that are the same as in the user's graph are linked, not cloned; of the rest there is one for each distinct
-    class and inputs. The seeds of a coalition's new nodes wait for its turn.
+    class and inputs. A coalition's new samplers wait for its turn; where it has none, its last node does.
 
     Returns:
         The nodes, and the link to the collected coalitions.
     """
     rewriter = run.plan.rewriter
-    missing = [step for step in {s.key: s for s in run.steps}.values() if run.store.read(step.key) is None]
-    run.total = len(missing)
+    catalog = comfy_host.catalog()
     made: dict[str, Any] = {}
     collect: dict[str, Any] = {"token": run.token}
     seeds = {item.node: item.input for item in run.plan.noise}
@@ -126,7 +129,14 @@ def expand(run: GraphRun, originals: Collection[str], prefix: str) -> tuple[dict
         own = rewriter.node_id(digest)
         return own if rewriter.is_original(digest) and own in originals else f"{prefix}{digest[:16]}"
 
-    for index, step in enumerate(missing):
+    def wait(node: str, name: str, index: int) -> None:
+        inputs, turn = made[node]["inputs"], f"{node}.turn"
+        made[turn] = {"class_type": TURN, "inputs": {"token": run.token, "step": index, "value": inputs[name]}}
+        inputs[name] = [turn, 0]
+
+    for index, step in enumerate(run.missing):
+        last = node_id(step.target.node)
+        waiting = last in made or not last.startswith(prefix)
         stack = [step.target.node]
         while stack:
             digest = stack.pop()
@@ -137,21 +147,19 @@ def expand(run: GraphRun, originals: Collection[str], prefix: str) -> tuple[dict
                 name: [node_id(value.node), value.slot] if isinstance(value, Link) else value
                 for name, value in node.inputs.items()
             }
-            seed = seeds.get(rewriter.origin[digest].split("+positive")[0])
-            if seed in inputs:
-                turn = f"{node_id(digest)}.turn"
-                made[turn] = {
-                    "class_type": TURN,
-                    "inputs": {"token": run.token, "step": index, "seed": inputs[seed]},
-                }
-                inputs[seed] = [turn, 0]
             made[node_id(digest)] = {"class_type": node.class_type, "inputs": inputs}
+            seed = seeds.get(rewriter.origin[digest].split("+positive")[0])
+            if (name := waiting_input(node, seed, catalog)) is not None:
+                wait(node_id(digest), name, index)
+                waiting = True
             stack.extend(link.node for _, link in node.links())
+        if not waiting and (link := next(rewriter.pool[step.target.node].links(), None)) is not None:
+            wait(last, link[0], index)
         sink = f"{prefix}images.{index}"
         made[sink] = {
             "class_type": IMAGES,
             "inputs": {
-                "images": [node_id(step.target.node), step.target.slot],
+                "images": [last, step.target.slot],
                 "token": run.token,
                 "step": index,
                 "key": step.key,
@@ -160,6 +168,24 @@ def expand(run: GraphRun, originals: Collection[str], prefix: str) -> tuple[dict
         collect[f"stored_{index}"] = [sink, 0]
     made[f"{prefix}collect"] = {"class_type": COLLECT, "inputs": collect}
     return made, [f"{prefix}collect", 0]
+
+
+def waiting_input(node: Node, seed: str | None, catalog: NodeCatalog) -> str | None:
+    """The input at which a node waits for its coalition's turn; None where the node does not sample.
+
+    Several coalitions share a noise node, so a sampler that is given its noise has to wait itself. So does a second
+    stage whose first stage is shared.
+
+    Args:
+        seed: the node's active seed, if it has one.
+    """
+    if seed in node.inputs:
+        return seed
+    info = catalog.get(node.class_type)
+    if info is None or not info.has_output(*SAMPLER_OUTPUTS):
+        return None
+    types = {name: info.input_type(name) or "" for name, _ in node.links()}
+    return next((name for kind in SAMPLER_INPUTS for name in types if type_matches(types[name], kind)), None)
 
 
 def _png(pixels: Any, workflow: str) -> bytes:

@@ -49,15 +49,20 @@ class Step:
 
 @dataclass
 class GraphRun:
-    """One audit in a graph."""
+    """One audit in a graph.
+
+    Attributes:
+        steps: all of them.
+        missing: those that are not stored yet, in the order of their turns.
+    """
 
     plan: Plan
     store: RunStore
     context: RunContext
     steps: tuple[Step, ...]
+    missing: tuple[Step, ...]
     display_id: str
     token: str = field(default_factory=lambda: secrets.token_hex(8))
-    total: int = 0
 
     def __post_init__(self) -> None:
         self._events: dict[int, asyncio.Event] = {}
@@ -67,6 +72,11 @@ class GraphRun:
         _OPEN[self.token] = self
         while len(_OPEN) > _KEPT:
             _OPEN.popitem(last=False)
+
+    @property
+    def total(self) -> int:
+        """How many steps there are to do."""
+        return len(self.missing)
 
     def label(self, step: Step) -> str:
         """How messages call a step."""

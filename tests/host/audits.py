@@ -10,6 +10,8 @@ Workflow = dict[str, dict[str, Any]]
 CHECKPOINT = "copyscope-mini-sd15.safetensors"
 BASELINE = "copyscope-mini-sd15-baseline.safetensors"
 LORA_A = "copyscope-mini-lora-a.safetensors"
+VAE = "copyscope-mini-vae.safetensors"
+CONTROLNET = "copyscope-mini-controlnet.safetensors"
 LORA_NONE = "copyscope-mini-lora-none.safetensors"
 
 
@@ -33,6 +35,33 @@ def plain(lora: str | None = LORA_A, seed: int = 5, size: int = 64) -> Workflow:
     if lora:
         workflow["10"] = node("LoraLoader", model=["4", 0], clip=["4", 1], lora_name=lora, strength_model=1.0,
                               strength_clip=1.0)  # fmt: skip
+    return workflow
+
+
+def with_noise_node(seed: int = 5) -> Workflow:
+    """The same with the nodes that Flux and Wan are sampled with: the noise is a node of its own."""
+    workflow = plain(seed=seed)
+    workflow["3"] = node("SamplerCustomAdvanced", noise=["11", 0], guider=["12", 0], sampler=["13", 0],
+                         sigmas=["14", 0], latent_image=["5", 0])  # fmt: skip
+    return {
+        **workflow,
+        "11": node("RandomNoise", noise_seed=seed),
+        "12": node("CFGGuider", model=["10", 0], positive=["6", 0], negative=["7", 0], cfg=7.0),
+        "13": node("KSamplerSelect", sampler_name="euler"),
+        "14": node("BasicScheduler", model=["10", 0], scheduler="normal", steps=2, denoise=1.0),
+    }
+
+
+def in_two_stages(seed: int = 5) -> Workflow:
+    """Sampled in two stages, the LoRA in the second only, so that coalitions share the first, which holds the seed."""
+    workflow = plain(seed=seed)
+    stage = {"noise_seed": seed, "steps": 4, "cfg": 7.0, "sampler_name": "euler", "scheduler": "normal",
+             "positive": ["6", 0], "negative": ["7", 0]}  # fmt: skip
+    workflow["6"]["inputs"]["clip"] = workflow["7"]["inputs"]["clip"] = ["4", 1]
+    workflow["11"] = node("KSamplerAdvanced", **stage, add_noise="enable", model=["4", 0], latent_image=["5", 0],
+                          start_at_step=0, end_at_step=2, return_with_leftover_noise="enable")  # fmt: skip
+    workflow["3"] = node("KSamplerAdvanced", **stage, add_noise="disable", model=["10", 0], latent_image=["11", 0],
+                         start_at_step=2, end_at_step=10000, return_with_leftover_noise="disable")  # fmt: skip
     return workflow
 
 

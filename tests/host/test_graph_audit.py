@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import shutil
 import time
 import urllib.error
 import urllib.request
@@ -11,8 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import numpy as np
 import pytest
 from hostutil import Server, start_server
+from PIL import Image
+from safetensors.numpy import save_file
 
 from copyscope_core.images import read_image
 from copyscope_core.node_info import bundled_catalog
@@ -22,17 +27,24 @@ from copyscope_core.settings import AuditSettings
 from .audits import (
     BASELINE,
     CHECKPOINT,
+    CONTROLNET,
     LORA_A,
     LORA_NONE,
+    VAE,
     audited,
     error_of,
+    in_two_stages,
     node,
     pixels_of,
     plain,
     report_of,
     values,
+    with_noise_node,
 )
 from .conftest import make_base
+
+TEXT_EVENT = 3
+"""ComfyUI's number for a binary message that holds a line of progress."""
 
 
 def own_pixels(server: Server, workflow: dict[str, Any]) -> list[str]:
@@ -41,6 +53,11 @@ def own_pixels(server: Server, workflow: dict[str, Any]) -> list[str]:
     entry = server.run(workflow)
     images = entry["outputs"]["9"]["images"]
     return [read_image(server.base_dir / "output" / i["subfolder"] / i["filename"]).pixel_sha256 for i in images]
+
+
+def run_of(entry: dict[str, Any]) -> str:
+    """The name of the run folder of a history entry."""
+    return entry["outputs"]["23"]["copyscope_files"][0]["subfolder"].rpartition("/")[2]
 
 
 def prompt_id(server: Server, workflow: dict[str, Any]) -> str:
@@ -97,8 +114,6 @@ def test_images_carry_their_workflow_and_html_is_written(mini_server) -> None:
     files = {f["filename"]: f for f in entry["outputs"]["23"]["copyscope_files"]}
     folder = mini_server.base_dir / "output" / files["report.html"]["subfolder"]
     assert (folder / "report.html").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
-    from PIL import Image
-
     full = report["coalitions"][-1]
     with Image.open(folder / full["folder"] / full["image_files"][0]["file"]) as image:
         assert "KSampler" in image.info["prompt"]
@@ -192,7 +207,7 @@ def test_bad_reference_folders_are_node_errors(mini_server) -> None:
 
 def test_routes_stay_inside_the_run_folders(mini_server) -> None:
     entry = mini_server.run(audited(plain(), seeds=1))
-    run = entry["outputs"]["23"]["copyscope_files"][0]["subfolder"].rpartition("/")[2]
+    run = run_of(entry)
     with urllib.request.urlopen(f"{mini_server.url}/copyscope/runs/{run}/report.html") as answer:
         assert "sandbox" in answer.headers["Content-Security-Policy"]
     (mini_server.base_dir / "output" / "copyscope" / "0123456789abcdef").mkdir(exist_ok=True)
@@ -216,7 +231,7 @@ def test_interrupted_audit_goes_on_where_it_stopped(mini_server) -> None:
         time.sleep(0.05)
         stored = {p for p in (mini_server.base_dir / "output" / "copyscope").glob("*/coalitions/*/entry.json")
                   if p.stat().st_mtime > time.time() - 20}  # fmt: skip
-    urllib.request.urlopen(urllib.request.Request(f"{mini_server.url}/interrupt", b"{}"))
+    assert mini_server.post("/interrupt", {}) == (200, None)
     while ident not in mini_server.get(f"/history/{ident}"):
         time.sleep(0.05)
     messages = [kind for kind, _ in mini_server.get(f"/history/{ident}")[ident]["status"]["messages"]]
@@ -227,10 +242,11 @@ def test_interrupted_audit_goes_on_where_it_stopped(mini_server) -> None:
     assert values(report) == values(report_of(mini_server.run(undisturbed)))
 
 
-async def executed(server: Server, workflow: dict[str, Any]) -> list[str]:
-    """The ids of the nodes that a prompt executes, in order, from the websocket."""
+async def watched(server: Server, workflow: dict[str, Any]) -> tuple[list[str], list[str]]:
+    """The ids of the nodes that a prompt executes and the texts it shows, in order, from the websocket."""
     client = uuid.uuid4().hex
     ids: list[str] = []
+    texts: list[str] = []
     async with (
         aiohttp.ClientSession() as session,
         session.ws_connect(f"{server.url}/ws?clientId={client}", max_msg_size=0) as socket,
@@ -239,33 +255,150 @@ async def executed(server: Server, workflow: dict[str, Any]) -> list[str]:
             assert answer.status == 200, await answer.text()
             ident = (await answer.json())["prompt_id"]
         async for message in socket:
+            if message.type == aiohttp.WSMsgType.BINARY and int.from_bytes(message.data[:4], "big") == TEXT_EVENT:
+                length = int.from_bytes(message.data[4:8], "big")
+                texts.append(message.data[8 + length :].decode("utf-8"))
             event = message.json() if message.type == aiohttp.WSMsgType.TEXT else {"data": {}}
             if event["data"].get("prompt_id") != ident:
                 continue
             if event["type"] == "execution_error":
                 raise AssertionError(event["data"]["exception_message"])
             if event["type"] == "executing" and event["data"]["node"] is None:
-                return ids
+                return ids, texts
             if event["type"] == "executing":
                 ids.append(event["data"]["node"])
     raise AssertionError("the websocket closed")
 
 
-@pytest.mark.parametrize("flags", [(), ("--cache-lru", "100"), ("--cache-none",)])
-def test_each_distinct_node_runs_once(mini_models, tmp_path, flags) -> None:
-    workflow = audited(plain(), seeds=2)
+def sinks(ids: list[str]) -> list[int]:
+    """The steps that were stored, in order."""
+    return [int(ident.rpartition(".")[2]) for ident in ids if "images." in ident]
+
+
+@pytest.mark.parametrize(
+    ("own", "flags"),
+    [(plain, ()), (plain, ("--cache-lru", "100")), (plain, ("--cache-none",)), (with_noise_node, ())],
+)
+def test_each_distinct_node_runs_once(mini_models, tmp_path, own, flags) -> None:
+    workflow = audited(own(), seeds=2)
+    if "--cache-none" in flags:
+        del workflow["9"]  # where ComfyUI picks it first, its nodes are forgotten before the audit begins
     plan = make_plan(workflow, bundled_catalog(), AuditSettings(seeds=2))
     for mask, offset in plan.steps():
         plan.rewriter.target(mask, offset)
     plan.rewriter.target(plan.full, 0, "determinism")
     made = [digest for digest in plan.rewriter.pool if not plan.rewriter.is_original(digest)]
     with start_server(make_base(tmp_path / "base", mini_models), flags) as server:
-        ids = asyncio.run(executed(server, workflow))
+        ids, texts = asyncio.run(watched(server, workflow))
         report = report_of(server.run(workflow))
-    own = [ident for ident in ids if ident in plan.graph or ident == "9"]
-    assert sorted(own) == sorted([*plan.graph, "9"])  # the user's nodes, once each: the full coalition links to them
+        full = own_pixels(server, own()) + own_pixels(server, own(seed=6))
+    wanted = [ident for ident in workflow if ident in plan.graph or ident == "9"]
+    assert sorted(ident for ident in ids if ident in wanted) == sorted(wanted)  # the full coalition links to them
     expanded = [i for i in ids if i not in workflow and "images." not in i and not i.endswith((".turn", "collect"))]
     assert len(expanded) == len(set(expanded)) == len(made)
-    sinks = [ident for ident in ids if "images." in ident]
-    assert sinks == sorted(sinks, key=lambda ident: int(ident.rpartition(".")[2]))  # coalitions finish in order
+    assert sinks(ids) == list(range(9))  # coalitions finish in order
+    assert_in_turn(texts, 9)
     assert report["deterministic"] is True
+    assert pixels_of(report, *plan.names) == full
+
+
+def assert_in_turn(texts: list[str], total: int) -> None:
+    """No sampler of a step starts before the step before it is stored; the first step may be the user's own nodes."""
+    shown = [line.split(":")[0] for line in texts if f" of {total}: " in line]
+    order = [line.removeprefix("Running ") for line in shown]
+    assert order == sorted(order, key=lambda line: int(line.split()[0])), shown
+    assert {f"Running {step} of {total}" for step in range(2, total + 1)} <= set(shown)
+
+
+def test_stages_that_share_the_seed_wait_for_their_turn(mini_server) -> None:
+    workflow = in_two_stages(seed=700)
+    workflow["43"] = node("VAELoader", vae_name=VAE)
+    workflow["8"]["inputs"]["vae"] = ["43", 0]  # a player that no sampler depends on
+    ids, texts = asyncio.run(watched(mini_server, audited(workflow, seeds=2)))
+    assert sinks(ids) == list(range(17))
+    assert_in_turn(texts, 17)
+
+
+def test_failure_in_the_expansion_names_its_coalition(mini_server) -> None:
+    workflow = audited(plain(seed=1500), seeds=1)
+    entry = mini_server.run(workflow)
+    run = mini_server.base_dir / "output" / "copyscope" / run_of(entry)
+    for folder in ("coalitions", "features"):
+        shutil.rmtree(run / folder)
+    (run / "features").write_text("in the way", encoding="utf-8")
+    entry = mini_server.run(workflow)
+    (run / "features").unlink()
+    assert f"Coalition {LORA_A.removesuffix('.safetensors')} + prompt, seed +0: " in error_of(entry)
+    kinds = [data["exception_type"] for kind, data in entry["status"]["messages"] if kind == "execution_error"]
+    assert kinds[0].endswith("StoreError")
+
+
+def test_memory_is_counted_for_what_is_not_stored(mini_server) -> None:
+    free = mini_server.get("/system_stats")["system"]["ram_free"]
+    largest = 16384
+    seeds = 1 + int(free // (7 * largest * largest * 12))
+    side = int((0.55 * free / (4 * seeds + 1) / 12) ** 0.5) // 8 * 8
+    workflow = plain(seed=1600)
+    workflow["5"]["inputs"].update(width=side, height=side)
+    workflow["40"] = node("LatentUpscale", samples=["5", 0], upscale_method="nearest-exact", width=64, height=64,
+                          crop="disabled")  # fmt: skip
+    workflow["3"]["inputs"]["latent_image"] = ["40", 0]
+    report_of(mini_server.run(audited(workflow, seeds=seeds)))
+    assert "are to do, would keep about" in error_of(mini_server.run(audited(workflow, seeds=4 * seeds)))
+    report_of(mini_server.run(audited(workflow, seeds=2 * seeds)))  # all of it would be too much, the new half is not
+
+
+def test_embedding_files_count_as_models(mini_server) -> None:
+    folder = mini_server.base_dir / "models" / "embeddings" / "kept"
+    folder.mkdir(parents=True, exist_ok=True)
+    workflow = plain(seed=1700)
+    workflow["7"]["inputs"]["text"] = "embedding:graph-audit, blurry"
+    stored = []
+    for seed in (1, 2, 1):
+        rng = np.random.default_rng(seed)
+        save_file({"clip_l": rng.normal(size=(2, 768)).astype(np.float32)}, folder / "graph-audit.safetensors")
+        entry = mini_server.run(audited(workflow, seeds=1))
+        report_of(entry)
+        run = mini_server.base_dir / "output" / "copyscope" / run_of(entry)
+        stored.append(len(list(run.glob("coalitions/*/entry.json"))))
+    assert stored == [5, 10, 10]  # the other file's coalitions are others, and the first file's are found again
+
+
+def test_text_that_ends_like_an_image_file_stops_nothing(mini_server) -> None:
+    workflow = plain(seed=1800)
+    workflow["7"]["inputs"]["text"] = "a photograph called wave.png"
+    report_of(mini_server.run(audited(workflow, seeds=1)))
+
+
+def test_reference_is_told_apart_by_content(mini_server) -> None:
+    folder = mini_server.base_dir / "input" / "swapped"
+    folder.mkdir(exist_ok=True)
+    workflow = audited(plain(), seeds=1, reference="(none)")
+    workflow["30"] = node("CopyScopeLoadReference", folder="swapped")
+    workflow["22"]["inputs"]["reference"] = ["30", 0]
+    fids = []
+    for shade in (30, 220):
+        for index in range(2):
+            path = folder / f"{index}.bmp"
+            Image.new("RGB", (64, 64), (shade, 90, 20 + index)).save(path)
+            os.utime(path, ns=(10**18, 10**18))
+        fids.append(values(report_of(mini_server.run(workflow)))["fid"])
+    assert fids[0] != fids[1]
+
+
+def test_baseline_that_only_some_coalitions_use_is_hashed(mini_server) -> None:
+    vaes = mini_server.base_dir / "models" / "vae"
+    shutil.copyfile(vaes / VAE, vaes / "graph-audit-baseline.safetensors")
+    Image.new("RGB", (64, 64), (200, 90, 20)).save(mini_server.base_dir / "input" / "control.png")
+    workflow = plain(seed=1900)
+    workflow["41"] = node("ControlNetLoader", control_net_name=CONTROLNET)
+    workflow["42"] = node("LoadImage", image="control.png")
+    workflow["43"] = node("VAELoader", vae_name=VAE)
+    workflow["44"] = node("ControlNetApplyAdvanced", positive=["6", 0], negative=["7", 0], control_net=["41", 0],
+                          image=["42", 0], strength=1.0, start_percent=0.0, end_percent=1.0, vae=["43", 0])  # fmt: skip
+    workflow["3"]["inputs"].update(positive=["44", 0], negative=["44", 1])
+    audit = audited(workflow, seeds=1, lock="lora\nprompt", baseline_vae="graph-audit-baseline.safetensors")
+    report = report_of(mini_server.run(audit))
+    assert sorted(p["kind"] for p in report["players"]) == ["controlnet", "vae"]
+    ids, _ = asyncio.run(watched(mini_server, audit))
+    assert sinks(ids) == []  # a file that was not hashed would have every coalition made again
