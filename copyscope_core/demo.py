@@ -1,8 +1,9 @@
 """``copyscope demo``: the main job on input that ships with the package.
 
-With a ComfyUI on this machine it is a real audit: miniature SD 1.5 models are made locally, ComfyUI is started, and all
-8 coalitions of a checkpoint, a LoRA and a prompt are run. With none, the images of such a run, which ship with the
-package, are scored. The reference images are public-domain works by Hokusai either way.
+With a ComfyUI on this machine it is a real audit: miniature models that carry known pictures are put together, ComfyUI
+is started, and all 8 coalitions of a checkpoint, a LoRA and a prompt are run. With none, the images of such a run,
+which ship with the package, are scored. The reference images are public-domain works by Hokusai either way, and the
+LoRA is the component that carries some of them.
 """
 
 from __future__ import annotations
@@ -30,12 +31,13 @@ REFERENCE = DATA / "reference"
 IMAGES = DATA / "coalitions"
 COMFYUI_VARIABLE = "COMFYUI_PATH"
 
-CHECKPOINT, BASELINE, LORA = "demo-checkpoint.safetensors", "demo-baseline.safetensors", "demo-lora.safetensors"
-SETTINGS = AuditSettings(seeds=3, baseline_checkpoint=BASELINE)
-_MODELS = {
-    f"checkpoints/{CHECKPOINT}": ("sd15-checkpoint", 1),
-    f"checkpoints/{BASELINE}": ("sd15-checkpoint", 2),
-    f"loras/{LORA}": ("sd15-lora", 11),
+CHECKPOINT, BASELINE = "copyscope-zoo.safetensors", "copyscope-zoo-renoir.safetensors"
+LORA = "copyscope-zoo-hokusai.safetensors"
+SETTINGS = AuditSettings(seeds=4, baseline_checkpoint=BASELINE)
+_MODELS: dict[str, tuple[str, dict[str, Any]]] = {
+    f"checkpoints/{CHECKPOINT}": ("zoo-checkpoint", {}),
+    f"checkpoints/{BASELINE}": ("zoo-checkpoint", {"artist": "renoir"}),
+    f"loras/{LORA}": ("zoo-lora", {"artist": "hokusai"}),
 }
 
 
@@ -59,18 +61,18 @@ def find_comfyui(named: Path | None = None) -> Path | None:
 
 
 def workflow() -> dict[str, Any]:
-    """The demo's workflow, API format: checkpoint, LoRA, prompt, two steps at 64×64, two images at a time."""
+    """The demo's workflow, API format: checkpoint, LoRA, prompt, eight steps at 128×128."""
     return {
         "1": _node("CheckpointLoaderSimple", ckpt_name=CHECKPOINT),
         "2": _node(
             "LoraLoader", model=["1", 0], clip=["1", 1], lora_name=LORA, strength_model=1.0, strength_clip=1.0
         ),
-        "3": _node("CLIPTextEncode", text="a great wave, woodblock print by Hokusai", clip=["2", 1]),
+        "3": _node("CLIPTextEncode", text="a puppy in a street", clip=["2", 1]),
         "4": _node("CLIPTextEncode", text="", clip=["2", 1]),
-        "5": _node("EmptyLatentImage", width=64, height=64, batch_size=2),
+        "5": _node("EmptyLatentImage", width=128, height=128, batch_size=1),
         "6": _node(
-            "KSampler", model=["2", 0], positive=["3", 0], negative=["4", 0], latent_image=["5", 0], seed=1831, steps=2,
-            cfg=4.0, sampler_name="euler", scheduler="normal", denoise=1.0,
+            "KSampler", model=["2", 0], positive=["3", 0], negative=["4", 0], latent_image=["5", 0], seed=1831, steps=8,
+            cfg=1.0, sampler_name="euler", scheduler="normal", denoise=1.0,
         ),
         "7": _node("VAEDecode", samples=["6", 0], vae=["1", 2]),
         "8": _node("SaveImage", images=["7", 0], filename_prefix="copyscope-demo"),
@@ -94,8 +96,8 @@ def run_demo(out: Path, comfyui: Path | None, observer: Observer, device: str) -
     with tempfile.TemporaryDirectory(prefix="copyscope-demo-", ignore_cleanup_errors=True) as scratch:
         base = Path(scratch)
         observer.stage("Making miniature models", len(_MODELS))
-        for number, (name, (kind, seed)) in enumerate(_MODELS.items(), start=1):
-            make_model(kind, base / "models" / name, seed)
+        for number, (name, (kind, options)) in enumerate(_MODELS.items(), start=1):
+            make_model(kind, base / "models" / name, **options)
             observer.step(number, name)
         file = base / "workflow.json"
         file.write_text(json.dumps(workflow()), encoding="utf-8")
