@@ -86,7 +86,13 @@ def audit(image: str = "8", *, reference_node: bool = False, **choice: Any) -> G
 
 def scoring(coalitions: str, reference_node: bool = False) -> Graph:
     """FID and report, and, if wanted, the reference's own node with a preview."""
-    fid = node("CopyScopeFID", coalitions=[coalitions, 0], reference_folder="reference")
+    fid = node(
+        "CopyScopeFID",
+        coalitions=[coalitions, 0],
+        reference_folder="reference",
+        control_folder="(none)",
+        distance="fid",
+    )
     graph = {"22": fid, "23": node("CopyScopeShapleyReport", game=["22", 0], show_reference=True)}
     if reference_node:
         fid["inputs"].update(reference_folder="(none)", reference=["24", 0])
