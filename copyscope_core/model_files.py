@@ -8,18 +8,16 @@ hashed, for a wrong hash would let stale images pass for fresh ones.
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from .hashes import HashCache, Progress
+from .node_info import EMBEDDING, EMBEDDING_SUFFIXES
 
 EXTRA_PATHS = "extra_model_paths.yaml"
 EXTRA_PATHS_FLAG = "--extra-model-paths-config"
 _OUTPUT_MODELS = ("checkpoints", "clip", "vae", "diffusion_models", "loras")
-_EMBEDDING = re.compile(r"embedding:([^\s,:()]+)")
-_EMBEDDING_SUFFIXES = ("", ".safetensors", ".pt", ".bin")
 
 
 @dataclass(frozen=True)
@@ -65,10 +63,10 @@ class LocalModels:
 
     def embeddings(self, texts: Iterable[str]) -> dict[str, str | None]:
         """SHA-256 of the embeddings that prompts name as ``embedding:NAME``; None where the file is not found."""
-        names = {name for text in texts for name in _EMBEDDING.findall(text)}
+        names = {name for text in texts for name in EMBEDDING.findall(text)}
         result: dict[str, str | None] = {}
         for name in sorted(names):
-            hashes = (self.sha256(name + suffix) for suffix in _EMBEDDING_SUFFIXES)
+            hashes = (self.sha256(name + suffix) for suffix in EMBEDDING_SUFFIXES)
             result[name] = next((digest for digest in hashes if digest is not None), None)
         return result
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
@@ -16,6 +17,10 @@ from typing import Any
 MODEL_EXTENSIONS = (".safetensors", ".sft", ".ckpt", ".pt", ".pt2", ".pth", ".bin", ".pkl", ".gguf")
 IMAGE_EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif")
 MEDIA_EXTENSIONS = (".mp4", ".webm", ".mkv", ".mov", ".latent", ".wav", ".mp3", ".flac")
+EMBEDDING = re.compile(r"embedding:([^\s,:()\[\]]+)")
+"""A textual inversion in a prompt, by the name of its file."""
+
+EMBEDDING_SUFFIXES = ("", ".safetensors", ".pt", ".bin")
 WIDGET_TYPES = frozenset({"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO"})
 
 

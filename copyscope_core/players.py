@@ -5,7 +5,6 @@ What is a component, and the rule of each, is in ``components``; prompts are in 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -14,7 +13,7 @@ from .absence import Absence
 from .components import Component, check_baselines, is_patch, loader, patch, source_kind, stem
 from .errors import PlayerError
 from .graph import Graph, Link, Node, topological_order
-from .node_info import NodeCatalog, is_image_file, is_model_file
+from .node_info import EMBEDDING, NodeCatalog, is_image_file, is_model_file
 from .prompts import PositivePrompt, has_phrase, is_encoder, positive_prompt
 from .settings import AuditSettings
 from .stacks import stack_entries
@@ -126,7 +125,7 @@ def unmeasured(
                 result.append(Unmeasured(node_id, node.class_type, f"{name}: {value}", reason))
             elif isinstance(value, str):
                 reason = "a textual inversion in a text that stays"
-                for embedding in re.findall(r"embedding:([^\s,()\[\]:]+)", value):
+                for embedding in EMBEDDING.findall(value):
                     result.append(Unmeasured(node_id, node.class_type, f"embedding: {embedding}", reason))
     for image in images:
         if image.node not in image_players:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 import sys
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
@@ -23,11 +22,9 @@ from ..copyscope_core.errors import HostError, ImageError
 from ..copyscope_core.graph import Graph, Link, Node
 from ..copyscope_core.hashes import HashCache
 from ..copyscope_core.keys import RunContext, file_names, launch_flags
-from ..copyscope_core.node_info import NodeCatalog, is_image_file
+from ..copyscope_core.node_info import EMBEDDING, EMBEDDING_SUFFIXES, NodeCatalog, is_image_file
 
 RUNS_FOLDER = "copyscope"
-_EMBEDDING = re.compile(r"embedding:([^\s,:()]+)")
-_EMBEDDING_SUFFIXES = ("", ".safetensors", ".pt", ".bin")
 
 
 class _HostClasses(Mapping[str, Any]):
@@ -200,11 +197,11 @@ def _embeddings(texts: Iterable[str], display_id: str) -> dict[str, str | None]:
 
     ComfyUI looks into the subfolders too, and takes a name without its suffix.
     """
-    names = sorted({name for text in texts for name in _EMBEDDING.findall(text)})
+    names = sorted({name for text in texts for name in EMBEDDING.findall(text)})
     listed = folder_paths.get_filename_list("embeddings") if names else []
     result = {}
     for name in names:
-        ends = tuple(f"/{name}{suffix}" for suffix in _EMBEDDING_SUFFIXES)
+        ends = tuple(f"/{name}{suffix}" for suffix in EMBEDDING_SUFFIXES)
         files = [file for file in listed if f"/{file}".replace("\\", "/").endswith(ends)]
         paths = [Path(path) for file in files if (path := folder_paths.get_full_path("embeddings", file))]
         result[name] = _hash_files(name, paths, display_id)
