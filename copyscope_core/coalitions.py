@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -10,19 +10,6 @@ import numpy as np
 def members(mask: int, names: Sequence[str]) -> tuple[str, ...]:
     """The names of the players that are present."""
     return tuple(name for index, name in enumerate(names) if mask >> index & 1)
-
-
-def mask_of(present: Iterable[str], names: Sequence[str]) -> int:
-    """The bitmask of the named players.
-
-    Raises:
-        KeyError: a name is not a player.
-    """
-    index = {name: position for position, name in enumerate(names)}
-    mask = 0
-    for name in present:
-        mask |= 1 << index[name]
-    return mask
 
 
 def label(mask: int, names: Sequence[str]) -> str:

@@ -16,8 +16,6 @@ from typing import Any
 from .graph import Graph, Link, Node
 from .node_info import is_image_file, is_model_file
 
-NOT_HASHED = "not hashed"
-
 IRRELEVANT_FLAGS = {
     "--listen": 1, "--port": 1, "--tls-keyfile": 1, "--tls-certfile": 1, "--enable-cors-header": 1,
     "--max-upload-size": 1, "--base-directory": 1, "--extra-model-paths-config": 1, "--output-directory": 1,

@@ -89,6 +89,10 @@ class Rewriter:
         """Whether the node is one of the user's own, unchanged."""
         return digest in self._ids
 
+    def seed_input(self, digest: str) -> str | None:
+        """The active seed input of a pool node; None where it has none."""
+        return next((item.input for item in self._noise.get(self.origin[digest], ())), None)
+
     def nodes(self, mask: int) -> list[tuple[str, Node]]:
         """The pool nodes of a coalition, each with the id of the base node it comes from."""
         order = topological_order(self.pool, [self.target(mask).node])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
@@ -161,12 +162,9 @@ def input_folder(name: str) -> Path:
 
 def input_subfolders() -> list[str]:
     """The subfolders of ComfyUI's input folder; links are not followed."""
-    root = Path(folder_paths.get_input_directory())
-    return sorted(
-        path.relative_to(root).as_posix()
-        for path in root.rglob("*")
-        if path.is_dir() and path.resolve().is_relative_to(root.resolve())
-    )
+    root = folder_paths.get_input_directory()
+    folders = (Path(folder, name) for folder, names, _ in os.walk(root) for name in names)
+    return sorted(path.relative_to(root).as_posix() for path in folders if not path.is_symlink())
 
 
 def say(text: str, display_id: str) -> None:

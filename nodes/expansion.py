@@ -123,7 +123,6 @@ def expand(run: GraphRun, originals: Collection[str], prefix: str) -> tuple[dict
     catalog = comfy_host.catalog()
     made: dict[str, Any] = {}
     collect: dict[str, Any] = {"token": run.token}
-    seeds = {item.node: item.input for item in run.plan.noise}
 
     def node_id(digest: str) -> str:
         own = rewriter.node_id(digest)
@@ -148,8 +147,7 @@ def expand(run: GraphRun, originals: Collection[str], prefix: str) -> tuple[dict
                 for name, value in node.inputs.items()
             }
             made[node_id(digest)] = {"class_type": node.class_type, "inputs": inputs}
-            seed = seeds.get(rewriter.origin[digest].split("+positive")[0])
-            if (name := waiting_input(node, seed, catalog)) is not None:
+            if (name := waiting_input(node, rewriter.seed_input(digest), catalog)) is not None:
                 wait(node_id(digest), name, index)
                 waiting = True
             stack.extend(link.node for _, link in node.links())
