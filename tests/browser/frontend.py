@@ -128,6 +128,19 @@ def serialize(page: Page) -> dict[str, Any]:
     return ui
 
 
+def unsaved_step(page: Page) -> list[str]:
+    """Types of the nodes that changed since the front end last took a step for undo."""
+    types: list[str] = page.evaluate(
+        """() => {
+            const { activeState } = window.app.extensionManager.workflow.activeWorkflow.changeTracker
+            const before = new Map(activeState.nodes.map((node) => [node.id, JSON.stringify(node)]))
+            return JSON.parse(JSON.stringify(window.app.graph.serialize())).nodes
+                .filter((node) => before.get(node.id) !== JSON.stringify(node)).map((node) => node.type)
+        }"""
+    )
+    return types
+
+
 def missing_nodes(page: Page) -> list[str]:
     """Types of nodes in the open workflow that the front end does not know, insides of subgraphs included."""
     types: list[str] = page.evaluate(

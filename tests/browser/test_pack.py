@@ -221,8 +221,9 @@ def test_menu_adds_and_wires_an_audit(page: Page) -> None:
                 .map((b) => [a.type, b.type])) }"""
     )
     assert overlaps == []
+    assert frontend.unsaved_step(page) == [], "what is added is one step to undo, even after a run"
     page.keyboard.press("Control+z")
-    page.wait_for_timeout(800)
+    page.wait_for_function("count => window.app.graph.nodes.length === count", arg=len(plain()["nodes"]), timeout=20_000)
     assert set(frontend.graph_to_prompt(page)) == {str(node["id"]) for node in plain()["nodes"]}
     assert frontend.page_errors(page) == []
 

@@ -61,6 +61,8 @@ export function auditImage(app, source) {
     from.connect(output, node, node.inputs.findIndex((input) => input.name === INPUTS[index]))
     ;[from, output] = [node, 0]
   }
+  // Saved with every node: changed later, it would be a step of its own for undo.
+  graph.updateExecutionOrder?.()
   graph.afterChange()
   app.canvas.selectItems?.(made) ?? app.canvas.selectNodes?.(made)
   app.canvas.setDirty(true, true)
