@@ -92,8 +92,12 @@ def measure(
         if progress is not None:
             progress(done + 1, count)
     width, height = size or (0, 0)
-    reference_features = _matched_features(reference, width, height, cache)
-    control_features = _matched_features(control, width, height, cache) if control else None
+    reference_record, reference_features = _matched(reference, width, height, cache)
+    control_record, control_features = _matched(control, width, height, cache) if control else (None, None)
+    for mask, rows in records.items():
+        places, distances = nearest_references(features[mask], reference_features)
+        for row, place, away in zip(rows, places, distances, strict=True):
+            row |= {"nearest": int(place), "nearest_distance": float(away)}
     return Measurement(
         evaluate(
             names,
@@ -104,10 +108,10 @@ def measure(
             control=control_features,
             distance=distance,
         ),
-        _record(reference, width, height),
+        reference_record,
         records,
         tuple(_defect_warnings(defects)),
-        None if control_features is None else _record(control, width, height),
+        control_record,
     )
 
 
@@ -132,20 +136,40 @@ def check_images(distance: DistanceName, images: int, which: str) -> None:
         )
 
 
-def _record(images: Sequence[ImageFile], width: int, height: int) -> dict[str, Any]:
-    return {
+def nearest_references(
+    features: NDArray[np.floating], reference: NDArray[np.floating]
+) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    """For each image (k, d) the place of the nearest of the references (m, d) and its Euclidean distance."""
+    x, y = features.astype(np.float64), reference.astype(np.float64)
+    places = np.empty(len(x), dtype=np.intp)
+    distances = np.empty(len(x))
+    for row, vector in enumerate(x):
+        away = np.linalg.norm(y - vector, axis=1)
+        places[row] = int(away.argmin())
+        distances[row] = away[places[row]]
+    return places, distances
+
+
+def _matched(
+    images: Sequence[ImageFile], width: int, height: int, cache: FeatureCache
+) -> tuple[dict[str, Any], NDArray[np.float32]]:
+    """The record of images brought to the generated images' size and aspect, and their features (m, d)."""
+    matched = [match_reference(image.pixels, width, height) for image in images]
+    hashes = [pixel_hash(pixels) for pixels in matched]
+    record = {
         "count": len(images),
         "images": [
-            {"file": image.name, "pixel_sha256": image.pixel_sha256, "sha256": image.file_sha256} for image in images
+            {
+                "file": image.name,
+                "pixel_sha256": image.pixel_sha256,
+                "sha256": image.file_sha256,
+                "matched_sha256": digest,
+            }
+            for image, digest in zip(images, hashes, strict=True)
         ],
         "preprocessing": {"method": match_record(width, height), "width": width, "height": height},
     }
-
-
-def _matched_features(images: Sequence[ImageFile], width: int, height: int, cache: FeatureCache) -> NDArray[np.float32]:
-    """Features (m, d) of images brought to the generated images' size and aspect."""
-    matched = [match_reference(image.pixels, width, height) for image in images]
-    return cache.features([(pixels, pixel_hash(pixels)) for pixels in matched])
+    return record, cache.features(list(zip(matched, hashes, strict=True)))
 
 
 def input_image_warnings(

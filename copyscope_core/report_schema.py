@@ -123,6 +123,16 @@ class ImageFile(Record):
     pixel_sha256: str | None = Field(default=None, description="SHA-256 of the decoded pixels.")
     sha256: str | None = Field(default=None, description="SHA-256 of the file.")
     seed: int | None = Field(default=None, description="Seed offset that made it; null for a reference.")
+    matched_sha256: str | None = Field(
+        default=None,
+        description="Of a reference or control image: SHA-256 of its pixels once brought to the generated size, "
+        "by which its features are stored.",
+    )
+    nearest: int | None = Field(
+        default=None,
+        description="Of a generated image: place in `reference.images` of the nearest in features.",
+    )
+    nearest_distance: float | None = Field(default=None, description="The Euclidean distance of those features.")
 
 
 class CoalitionResult(Record):
