@@ -16,8 +16,8 @@ from .hashes import autov2
 from .images import ImageFile
 from .measure import Measurement, input_image_warnings, measure
 from .plan import Plan
-from .report import build_report, describe_environment, write_report
-from .report_html import write_html
+from .publish import Published, publish
+from .report import build_report, describe_environment
 from .report_schema import Report
 from .store import Entry, RunStore
 
@@ -142,19 +142,36 @@ def report_audit(
     )
 
 
-def write_audit(measured: MeasuredAudit, report: Report, show_reference: bool) -> tuple[Path, Path]:
-    """Write ``report.json`` and ``report.html`` into the run folder and return their paths.
+def publish_audit(measured: MeasuredAudit, report: Report, show_reference: bool, private: bool = False) -> Published:
+    """Write the report, and all that goes with it, into the run folder.
+
+    Args:
+        show_reference: whether the HTML report embeds reference images.
+        private: leave prompts, paths and images of the reference out.
 
     Raises:
         StoreError: the disk is full or the folder cannot be written.
     """
-    store = measured.audit.store
+    store, plan = measured.audit.store, measured.audit.plan
     pictures = {
         mask: [store.coalitions_folder / record["file"] for record in records]
         for mask, records in measured.measurement.images.items()
     }
-    shown = [_picture(image) for image in measured.reference] if show_reference else []
-    return write_report(report, store.folder), write_html(report, store.folder, pictures, shown)
+    return publish(
+        report,
+        store.folder,
+        pictures,
+        [_picture(image) for image in measured.reference],
+        show_reference=show_reference,
+        private=private,
+        workflows={item.mask: to_json(plan.rewriter.graph(item.mask)[0]) for item in report.coalitions},
+    )
+
+
+def write_audit(measured: MeasuredAudit, report: Report, show_reference: bool) -> tuple[Path, Path]:
+    """`publish_audit`, and the paths of ``report.json`` and ``report.html``."""
+    published = publish_audit(measured, report, show_reference)
+    return published.json_path, published.html_path
 
 
 def _picture(image: ImageFile) -> Any:

@@ -152,6 +152,14 @@ class FeatureCache:
             return np.empty((0, self.extractor.dimension), dtype=np.float32)
         return np.stack([found[key] for _, key in pairs])
 
+    def stored(self, key: str) -> npt.NDArray[np.float32] | None:
+        """What the cache has for a ``pixel_hash``, computing nothing; None where it has nothing that is whole.
+
+        Raises:
+            ValueError: ``key`` is no SHA-256.
+        """
+        return self._read(key)
+
     def _compute(self, images: list[Pixels]) -> npt.NDArray[np.float32]:
         rows = np.asarray(self.extractor(images), dtype=np.float32)
         if rows.shape != (len(images), self.extractor.dimension):

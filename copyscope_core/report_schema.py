@@ -234,6 +234,7 @@ class Report(Record):
     environment: dict[str, Any] = Field(description="Versions of CopyScope, Python, NumPy, PyTorch, ComfyUI; device.")
     workflow: dict[str, Any] | None = Field(description="The audited workflow, API format; null for `score`.")
     deterministic: bool | None = Field(description="Whether two runs gave the same pixels; null: not tried.")
+    private: bool = Field(default=False, description="Whether prompts, paths and names of images were left out.")
     warnings: list[ReportWarning]
 
     def ranked(self) -> list[PlayerResult]:

@@ -21,7 +21,9 @@ from .store import COALITIONS, ENTRY_FILE, FEATURES, LOCK_FILE, RUN_FILE, RunSto
 
 STATE_VARIABLE = "COPYSCOPE_STATE_DIR"
 LOG_FILE = "comfyui.log"
-REPORT_FILES = ("report.json", "report.html")
+MANIFEST_FILE = "manifest.json"
+WORKFLOWS_FILE = "workflows.json"
+REPORT_FILES = ("report.json", "report.html", "chart.svg", "chart.png", WORKFLOWS_FILE, MANIFEST_FILE)
 _HEX64 = r"[0-9a-f]{64}"
 _ENTRY_DIR = re.compile(_HEX64 + r"\Z")
 _ENTRY_FILES = re.compile(r"(?:[0-9]{4,9}\.png|" + re.escape(ENTRY_FILE) + r")\Z")

@@ -15,8 +15,8 @@ from .game import check_players, coalition_label, mask_of, require_complete
 from .images import ImageFile, read_folder
 from .measure import measure
 from .observer import Observer, Quiet
-from .report import build_report, describe_environment, write_report
-from .report_html import write_html
+from .publish import publish
+from .report import build_report, describe_environment
 from .report_schema import Report
 from .runs import register_run
 from .settings import describe
@@ -124,6 +124,7 @@ class Score:
         out: where report and features are written.
         extractor: of features; None: the bundled Inception on the CPU.
         show_reference: whether the HTML report embeds reference images.
+        private: leave prompts, paths and images of the reference out of the report.
         control: unrelated images of the same kind; empty: none.
         distance: what v(S) is made of.
     """
@@ -136,6 +137,7 @@ class Score:
     show_reference: bool = True
     control: Sequence[ImageFile] = ()
     distance: DistanceName = "fid"
+    private: bool = False
 
     def run(self) -> ScoreResult:
         """Read, measure, and write ``report.json`` and ``report.html``.
@@ -152,7 +154,7 @@ class Score:
         with store.lock():
             store.write_run(
                 {
-                    "score": str(self.folder),
+                    "score": str(self.folder.absolute()),
                     "players": [{"name": n, "kind": k} for n, k in zip(game.players, game.kinds, strict=True)],
                     "coalitions": [{"mask": mask, "folder": item.name} for mask, item in sorted(game.folders.items())],
                 }
@@ -194,8 +196,15 @@ class Score:
             environment=describe_environment(),
             warnings=found.warnings,
         )
-        shown = [image.path for image in self.reference] if self.show_reference else []
-        return ScoreResult(report, write_report(report, self.out), write_html(report, self.out, paths, shown))
+        published = publish(
+            report,
+            self.out,
+            paths,
+            [image.path for image in self.reference],
+            show_reference=self.show_reference,
+            private=self.private,
+        )
+        return ScoreResult(published.report, published.json_path, published.html_path)
 
 
 def _inside(folder: Path, name: str) -> Path:
