@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from .features import INCEPTION_ID
 from .uncertainty import NoIntervalError, Uncertainty
 
 FEW_IMAGES = 50
@@ -33,6 +34,19 @@ class Caution:
 
     code: str
     message: str
+
+
+def extractor_cautions(extractor: str) -> list[Caution]:
+    """Features that are not FID's. ``extractor``: its id."""
+    if extractor == INCEPTION_ID:
+        return []
+    return [
+        Caution(
+            "other_features",
+            f"The features are those of {extractor}, not of FID's Inception: compare these distances with each other, "
+            "not with FIDs from elsewhere.",
+        )
+    ]
 
 
 def count_cautions(counts: Sequence[int], reference_count: int) -> list[Caution]:

@@ -117,6 +117,7 @@ def audit(
     timeout: opt.Timeout = 900.0,
     control: opt.Control = None,
     distance: opt.Distance = "fid",
+    features: opt.Features = None,
     device: opt.Device = "auto",
     hide_reference: opt.HideReference = False,
     json: opt.Json = False,
@@ -134,11 +135,11 @@ def audit(
     measured = opt.pick_distance(distance)
     images = read_folder(reference)
     unrelated = [] if control is None else read_folder(control)
-    chosen = opt.pick_device(device)
+    extractor = opt.pick_extractor(features, device)
     try:
         with observer() as shown:
             result = run_audit(
-                workflow, images, out, settings, choice, shown, chosen, not hide_reference, unrelated, measured
+                workflow, images, out, settings, choice, shown, extractor, not hide_reference, unrelated, measured
             )
     except KeyboardInterrupt:
         complain(f"Interrupted. What is finished is kept in {out}; run the same command again to go on.")
@@ -153,12 +154,12 @@ def score(
     out: opt.Out,
     control: opt.Control = None,
     distance: opt.Distance = "fid",
+    features: opt.Features = None,
     device: opt.Device = "auto",
     hide_reference: opt.HideReference = False,
     json: opt.Json = False,
 ) -> None:
     """Report the contributions from images of the coalitions that are on disk already."""
-    from .features import InceptionExtractor
     from .images import read_folder
     from .score import Score, read_game
 
@@ -166,12 +167,10 @@ def score(
     read_game(folder)
     images = read_folder(reference)
     unrelated = [] if control is None else read_folder(control)
-    chosen = opt.pick_device(device)
+    extractor = opt.pick_extractor(features, device)
     try:
         with observer() as shown:
-            scoring = Score(
-                folder, images, out, InceptionExtractor(chosen), shown, not hide_reference, unrelated, measured
-            )
+            scoring = Score(folder, images, out, extractor, shown, not hide_reference, unrelated, measured)
             result = scoring.run()
     except KeyboardInterrupt:
         complain(f"Interrupted. Features that are finished are kept in {out}; run the same command again to go on.")
@@ -183,17 +182,18 @@ def score(
 def fid(
     dir_a: Annotated[Path, typer.Argument(metavar="DIR_A", help="Folder of images.")],
     dir_b: Annotated[Path, typer.Argument(metavar="DIR_B", help="Folder of images to compare them with.")],
+    features: opt.Features = None,
     device: opt.Device = "auto",
     json: opt.Json = False,
 ) -> None:
     """Print the Fréchet Inception Distance and the kernel distance of two folders of images."""
-    from .features import FeatureCache, InceptionExtractor
+    from .features import INCEPTION_ID, FeatureCache
     from .frechet import frechet_distance
     from .images import read_folder
     from .kernel import kernel_distance
 
     sides = [read_folder(dir_a), read_folder(dir_b)]
-    cache = FeatureCache(None, InceptionExtractor(opt.pick_device(device)))
+    cache = FeatureCache(None, opt.pick_extractor(features, device))
     with observer() as shown:
         rows = []
         for folder, images in zip((dir_a, dir_b), sides, strict=True):
@@ -215,6 +215,8 @@ def fid(
         return
     kid = "not defined for a single image" if result["kid"] is None else f"{result['kid']:.6f}"
     say(f"FID {result['fid']:.4f}\nKID {kid}\n{len(a)} and {len(b)} images")
+    if cache.extractor.id != INCEPTION_ID:
+        say(f"Features: {cache.extractor.id}, so these are not the FID and KID that others report.")
     if min(len(a), len(b)) < 50:
         say("Warning: FID of fewer than 50 images is biased upwards and noisy.")
 

@@ -15,7 +15,7 @@ from .client import ComfyClient
 from .convert import convert, is_ui_format
 from .distances import DistanceName
 from .errors import WorkflowError
-from .features import InceptionExtractor
+from .features import FeatureExtractor
 from .graph import parse_graph, read_json
 from .hashes import HashCache
 from .host import ManagedHost
@@ -145,7 +145,7 @@ def run_audit(
     settings: AuditSettings,
     choice: ServerChoice,
     observer: Observer,
-    device: str,
+    extractor: FeatureExtractor,
     show_reference: bool = True,
     control: Sequence[ImageFile] = (),
     distance: DistanceName = "fid",
@@ -160,7 +160,7 @@ def run_audit(
                 connection.client,
                 out,
                 reference,
-                InceptionExtractor(device),
+                extractor,
                 connection.host,
                 connection.local,
                 observer,

@@ -15,6 +15,7 @@ from .settings import AuditSettings, describe, load_settings
 
 if TYPE_CHECKING:
     from .distances import DistanceName
+    from .features import FeatureExtractor
 
 DEFAULT_SERVER = "http://127.0.0.1:8188"
 SERVER_VARIABLE = "COPYSCOPE_SERVER"
@@ -28,6 +29,12 @@ Control: TypeAlias = Annotated[
     Path | None, typer.Option("--control", help="Folder of unrelated works of the same kind, to compare with.")
 ]
 Distance: TypeAlias = Annotated[str, typer.Option("--distance", help="What is measured: fid, kid, mmd, fid_infinity.")]
+Features: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--features", help="Folder of a local CLIP, SigLIP or DINOv2 model, instead of FID's Inception.", metavar="DIR"
+    ),
+]
 Out: TypeAlias = Annotated[
     Path, typer.Option("--out", help="Run folder: images, features and the report.", show_default=False)
 ]
@@ -145,3 +152,22 @@ def pick_device(name: str) -> str:
         reason = str(error).splitlines()[0] if str(error) else "not available"
         raise CopyScopeError(f"The device {name!r} cannot be used ({reason}); try --device cpu.") from error
     return name
+
+
+def pick_extractor(features: Path | None, device: str) -> FeatureExtractor:
+    """What turns images into features: FID's Inception, or the model in a folder.
+
+    Args:
+        device: as the user gave it.
+
+    Raises:
+        CopyScopeError: there is no such device, or the folder does not hold such a model.
+    """
+    from .features import InceptionExtractor
+
+    chosen = pick_device(device)
+    if features is None:
+        return InceptionExtractor(chosen)
+    from .vision_models import VisionModelExtractor
+
+    return VisionModelExtractor(features, chosen)

@@ -102,7 +102,7 @@ def run_demo(out: Path, comfyui: Path | None, observer: Observer, device: str) -
         file = base / "workflow.json"
         file.write_text(json.dumps(workflow()), encoding="utf-8")
         choice = ServerChoice(comfyui=comfyui, base_directory=base, arguments=("--disable-all-custom-nodes",))
-        result = run_audit(file, reference, out, SETTINGS, choice, observer, device)
+        result = run_audit(file, reference, out, SETTINGS, choice, observer, InceptionExtractor(device))
     return result.report, result.html_path
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .cautions import extractor_cautions
 from .coalitions import label
 from .distances import INFINITY_IMAGES
 from .errors import GameError, ImageError
@@ -110,7 +111,7 @@ def measure(
         ),
         reference_record,
         records,
-        tuple(_defect_warnings(defects)),
+        (*extractor_cautions(cache.extractor.id), *_defect_warnings(defects)),
         control_record,
     )
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from fakecomfy import FakeComfy, fake_comfy
 
-from copyscope_core import __version__, cli, cli_audit, demo, features
+from copyscope_core import __version__, cli, demo, features
 from copyscope_core.features import INCEPTION_ID
 from copyscope_core.runs import STATE_VARIABLE
 
@@ -42,7 +42,7 @@ def server() -> Iterator[FakeComfy]:
 @pytest.fixture
 def fast(monkeypatch: pytest.MonkeyPatch) -> None:
     """Features without the network."""
-    for module in (features, cli_audit, demo):
+    for module in (features, demo):
         monkeypatch.setattr(module, "InceptionExtractor", lambda device: MeanColours())
 
 

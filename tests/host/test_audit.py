@@ -22,7 +22,6 @@ import pytest
 from hostutil import REPOSITORY, Server, require_host
 from PIL import Image
 
-from copyscope_core import cli_audit
 from copyscope_core.audit import AuditResult
 from copyscope_core.cli_audit import ServerChoice, run_audit
 from copyscope_core.client import ComfyClient
@@ -70,7 +69,6 @@ class Watcher(Quiet):
 @pytest.fixture(autouse=True)
 def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(STATE_VARIABLE, str(tmp_path / "state"))
-    monkeypatch.setattr(cli_audit, "InceptionExtractor", lambda device: Quarters())
 
 
 @pytest.fixture
@@ -92,7 +90,7 @@ def audit(
         choice = ServerChoice(server=choice.url)
     settings = AuditSettings(**{"seeds": 1, **options})
     reference = read_folder(image_folder(tmp_path / "reference", 3))
-    return run_audit(file, reference, tmp_path / "out", settings, choice, observer or Watcher(), "cpu")
+    return run_audit(file, reference, tmp_path / "out", settings, choice, observer or Watcher(), Quarters())
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +99,6 @@ def expected(mini_server: Server, tmp_path_factory: pytest.TempPathFactory) -> I
     folder = tmp_path_factory.mktemp("undisturbed")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(STATE_VARIABLE, str(folder / "state"))
-        patch.setattr(cli_audit, "InceptionExtractor", lambda device: Quarters())
         yield values(audit(folder, mini_server).report.model_dump())
 
 
