@@ -13,6 +13,8 @@ MINIMUM_COMFYUI = (0, 3, 64)
 NAMES_SHOWN = 10
 _TEXT_CAP = 600
 _NODES_SHOWN = 5
+_NO_MEMORY = ("out of memory", "out_of_memory", "out_of_device_memory", "can't allocate memory", "not enough memory")
+"""How CUDA, ROCm and Apple's GPUs, Intel's GPUs, and PyTorch's CPU allocator say that memory is used up."""
 
 
 class ServerUnreachableError(HostError):
@@ -43,7 +45,8 @@ class PromptFailedError(HostError):
     @property
     def out_of_memory(self) -> bool:
         """Whether the server ran out of memory."""
-        return "OutOfMemory" in self.exception_type or "out of memory" in str(self).lower()
+        text = str(self).lower()
+        return "OutOfMemory" in self.exception_type or any(words in text for words in _NO_MEMORY)
 
 
 class ImageMissingError(HostError):
