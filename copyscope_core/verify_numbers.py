@@ -1,0 +1,171 @@
+"""Every number of a report computed again from stored features, and compared with what the report says."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import GameError
+from .evaluate import Evaluation, evaluate
+from .measure import nearest_references
+from .report_results import (
+    coalition_results,
+    differences,
+    headline,
+    interactions,
+    player_results,
+    uncertainty_record,
+)
+from .report_schema import PlayerInfo, Report
+from .report_text import number
+
+RELATIVE = 1e-6
+ABSOLUTE = 1e-9
+"""Of the largest distance: what other processors may round differently."""
+
+Row = Callable[[str], NDArray[np.float32] | None]
+"""Gives the stored features (d,) of a pixel hash, or None."""
+
+
+class Finding(NamedTuple):
+    """Something that is not as it was.
+
+    Attributes:
+        what: the file or number.
+        message: what is wrong with it, as a clause.
+    """
+
+    what: str
+    message: str
+
+
+class Features(NamedTuple):
+    """Stored features as the report needs them."""
+
+    coalitions: dict[int, NDArray[np.float32]]
+    reference: NDArray[np.float32]
+    control: NDArray[np.float32] | None
+
+
+def stored_features(report: Report, row: Row) -> Features:
+    """The features of every image of the report.
+
+    Raises:
+        GameError: some are not stored, or the report does not say where.
+    """
+    control = None if report.control is None else _table([image.matched_sha256 for image in report.control.images], row)
+    return Features(
+        {item.mask: _table([image.pixel_sha256 for image in item.image_files], row) for item in report.coalitions},
+        _table([image.matched_sha256 for image in report.reference.images], row),
+        control,
+    )
+
+
+def evaluate_again(report: Report, features: Features) -> Evaluation:
+    """What the report was made from.
+
+    Raises:
+        GameError: the features do not fit, or coalitions are missing.
+    """
+    return evaluate(
+        [player.name for player in report.players],
+        features.coalitions,
+        features.reference,
+        {item.mask: [str(image.pixel_sha256) for image in item.image_files] for item in report.coalitions},
+        seeds={item.mask: [image.seed for image in item.image_files] for item in report.coalitions},
+        control=features.control,
+        distance=report.distance,
+    )
+
+
+def compare_numbers(report: Report, features: Features, evaluation: Evaluation) -> tuple[int, list[Finding]]:
+    """How many values were compared, and those that differ, each by its place in ``report.json``."""
+    known = [PlayerInfo.model_validate(player.model_dump()) for player in report.players]
+    names = [player.name for player in known]
+    results = player_results(evaluation, known)
+    record = uncertainty_record(evaluation)
+    expected = {
+        "headline": headline(evaluation, results),
+        "players": _by(results, "name"),
+        "coalitions": _by(coalition_results(evaluation, {}, {}), "mask", {"folder", "image_files"}),
+        "differences": [item.model_dump() for item in differences(evaluation, names)],
+        "interactions": [item.model_dump() for item in interactions(evaluation, names)],
+        "uncertainty": None if record is None else record.model_dump(),
+        "no_interval": evaluation.no_interval or None,
+        "efficiency_gap": evaluation.efficiency_gap,
+        "nearest": _nearest(report, features),
+    }
+    found = report.model_dump(include=set(expected)) | {
+        "players": _by(report.players, "name"),
+        "coalitions": _by(report.coalitions, "mask", {"folder", "image_files"}),
+        "nearest": {
+            item.mask: [[image.nearest, image.nearest_distance] for image in item.image_files]
+            for item in report.coalitions
+        },
+    }
+    count = 0
+    findings = []
+    slack = ABSOLUTE * max(1.0, float(np.abs(evaluation.distance).max()))
+    for path, wanted, have in _leaves(expected, found, ""):
+        count += 1
+        if not _equal(wanted, have, slack):
+            message = f"is {_text(have)}, but {_text(wanted)} when computed again"
+            findings.append(Finding(f"report.json: {path}", message))
+    codes = {warning.code for warning in report.warnings}
+    findings += [
+        Finding("report.json: warnings", f"lacks the warning {caution.code}")
+        for caution in evaluation.warnings
+        if caution.code not in codes
+    ]
+    return count, findings
+
+
+def _table(keys: Sequence[str | None], row: Row) -> NDArray[np.float32]:
+    rows = [None if key is None else row(key) for key in keys]
+    missing = [str(key)[:16] for key, item in zip(keys, rows, strict=True) if item is None]
+    if missing or not rows:
+        raise GameError(
+            f"the features of {len(missing)} of {len(rows)} images are not stored: {', '.join(missing[:3])}"
+        )
+    return np.stack([item for item in rows if item is not None])
+
+
+def _nearest(report: Report, features: Features) -> dict[int, list[list[Any]]]:
+    result = {}
+    for item in report.coalitions:
+        places, distances = nearest_references(features.coalitions[item.mask], features.reference)
+        result[item.mask] = [list(pair) for pair in zip(places.tolist(), distances.tolist(), strict=True)]
+    return result
+
+
+def _by(records: Sequence[Any], key: str, exclude: set[str] | None = None) -> dict[Any, dict[str, Any]]:
+    return {getattr(record, key): record.model_dump(exclude=exclude) for record in records}
+
+
+def _leaves(expected: Any, found: Any, path: str) -> Iterator[tuple[str, Any, Any]]:
+    """Pairs of values at the same place; a part that one side lacks is one pair."""
+    if isinstance(expected, dict) and isinstance(found, dict):
+        for key in [*expected, *(key for key in found if key not in expected)]:
+            yield from _leaves(expected.get(key), found.get(key), f"{path}.{key}" if path else str(key))
+    elif isinstance(expected, list) and isinstance(found, list) and len(expected) == len(found):
+        for place, (one, other) in enumerate(zip(expected, found, strict=True)):
+            yield from _leaves(one, other, f"{path}[{place}]")
+    else:
+        yield path, expected, found
+
+
+def _equal(wanted: Any, have: Any, slack: float) -> bool:
+    if isinstance(wanted, float) and isinstance(have, float | int) and not isinstance(have, bool):
+        return math.isclose(wanted, have, rel_tol=RELATIVE, abs_tol=slack)
+    return type(wanted) is type(have) and wanted == have
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, float):
+        return number(value, 6)
+    text = "null" if value is None else str(value)
+    return text if len(text) <= 60 else text[:60] + "…"
