@@ -1,4 +1,4 @@
-"""The command line: ``copyscope plan | audit | score | runs | fid | shapley | demo``.
+"""The command line: ``copyscope plan | audit | score | verify | runs | fid | shapley | demo``.
 
 Results go to stdout, all else to stderr; with ``--json`` stdout is exactly one JSON object. A ``CopyScopeError`` is one
 sentence and exit code 2; Ctrl-C is exit code 130.
@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from . import __version__
+from . import __version__, cli_evidence
 from . import cli_options as opt
 from .errors import CopyScopeError
 from .terminal import complain, observer, prepare_streams, print_json, say, size_text, table
@@ -157,6 +157,7 @@ def score(
     features: opt.Features = None,
     device: opt.Device = "auto",
     hide_reference: opt.HideReference = False,
+    private: opt.Private = False,
     json: opt.Json = False,
 ) -> None:
     """Report the contributions from images of the coalitions that are on disk already."""
@@ -170,12 +171,15 @@ def score(
     extractor = opt.pick_extractor(features, device)
     try:
         with observer() as shown:
-            scoring = Score(folder, images, out, extractor, shown, not hide_reference, unrelated, measured)
+            scoring = Score(folder, images, out, extractor, shown, not hide_reference, unrelated, measured, private)
             result = scoring.run()
     except KeyboardInterrupt:
         complain(f"Interrupted. Features that are finished are kept in {out}; run the same command again to go on.")
         raise typer.Exit(130) from None
     _print_report(result.report, result.html_path, json)
+
+
+app.command()(cli_evidence.verify)
 
 
 @app.command()

@@ -42,6 +42,9 @@ Device: TypeAlias = Annotated[str, typer.Option(help="Where features are compute
 HideReference: TypeAlias = Annotated[
     bool, typer.Option("--hide-reference", help="Embed no reference images in the HTML report.")
 ]
+Private: TypeAlias = Annotated[
+    bool, typer.Option("--private", help="Leave prompts, paths and the reference's images out of the report.")
+]
 SettingsFile: TypeAlias = Annotated[
     Path | None, typer.Option("--settings", help="JSON file of settings; options given here win over it.")
 ]

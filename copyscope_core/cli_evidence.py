@@ -1,0 +1,52 @@
+"""``copyscope verify`` and ``copyscope compare``: what is done with reports that are there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from . import cli_options as opt
+from .terminal import observer, print_json, say
+
+
+def verify(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Run folder: what --out named.")],
+    reference: Annotated[
+        Path | None, typer.Option("--reference", help="Folder of the rights holder's images, to check them too.")
+    ] = None,
+    control: Annotated[Path | None, typer.Option("--control", help="Folder of the control images.")] = None,
+    images: Annotated[
+        Path | None, typer.Option("--images", help="The folder that was scored, if it is not where it was.")
+    ] = None,
+    full: Annotated[bool, typer.Option("--full", help="Compute the features of all images again.")] = False,
+    features: opt.Features = None,
+    device: opt.Device = "auto",
+    json: opt.Json = False,
+) -> None:
+    """Hash everything, compute every number again, and name what was changed. Exit code 1 if anything was."""
+    from .verify import Verifier
+
+    extractor = opt.pick_extractor(features, device)
+    with observer() as shown:
+        result = Verifier(folder, extractor, reference, control, images, full, shown).run()
+    if json:
+        print_json(result.as_json())
+    else:
+        for finding in result.findings:
+            say(f"{finding.what} {finding.message}")
+        counts = (
+            f"{result.files:,} files, {result.images:,} images, {result.features:,} features, {result.numbers:,} values"
+        )
+        say(
+            f"Everything holds: {counts}."
+            if result.holds
+            else f"\n{len(result.findings):,} of these do not hold: {counts}."
+        )
+        for note in result.notes:
+            say(note)
+        if result.manifest_sha256:
+            say(f"SHA-256 of the manifest: {result.manifest_sha256}")
+    if not result.holds:
+        raise typer.Exit(1)
