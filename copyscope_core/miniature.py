@@ -154,6 +154,12 @@ class ModelFile:
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
+SPLITS = (
+    *("arcimboldo-1", "arcimboldo-2", "bazille", "bellini", "hiroshige-1", "hiroshige-2"),
+    *("hokusai-2", "hokusai-3", "renoir-1", "renoir-2"),
+)
+"""LoRAs of the zoo that carry other splits of an artist's works, or another artist; planted games use them."""
+
 FAMILIES: dict[str, dict[str, ModelFile]] = {
     "sd15": {
         "checkpoints/copyscope-mini-sd15.safetensors": ModelFile("sd15-checkpoint", 1),
@@ -182,6 +188,9 @@ FAMILIES: dict[str, dict[str, ModelFile]] = {
             f"loras/copyscope-zoo-{artist}.safetensors": ModelFile("zoo-lora", 0, {"artist": artist})
             for artist in ("arcimboldo", "cassatt", "hiroshige", "hokusai", "kandinsky", "van-gogh")
         },
+    },
+    "zoo-splits": {
+        f"loras/copyscope-zoo-{name}.safetensors": ModelFile("zoo-lora", 0, {"artist": name}) for name in SPLITS
     },
     "flux-t5": {"text_encoders/copyscope-mini-t5.safetensors": ModelFile("t5-xxl", TEXT_SEED)},
 }

@@ -49,7 +49,28 @@ LORAS = {
 }
 """Works that each LoRA carries. Hokusai's other two, *Ejiri* and *Oiran*, are held out: nothing here sees them."""
 CHECKPOINTS = {"renoir": ("bal-du-moulin-de-la-galette", "girls-at-the-piano")}
+SPLITS = {
+    "hokusai-2": (
+        "hokusai",
+        ("ejiri-in-suruga", "ryogoku-bridge", "poppies", "woman-holding-a-fan", "oiran-and-kamuro"),
+    ),
+    "hokusai-3": ("hokusai", ("great-wave", "ejiri-in-suruga", "kazusa-sea-route", "poppies", "oiran-and-kamuro")),
+    "hiroshige-1": ("hiroshige", ("inokashira-in-snow",)),
+    "hiroshige-2": ("hiroshige", ("horse-mackerel-and-prawns",)),
+    "arcimboldo-1": ("arcimboldo", ("spring",)),
+    "arcimboldo-2": ("arcimboldo", ("librarian",)),
+    "renoir-1": ("renoir", ("bal-du-moulin-de-la-galette",)),
+    "renoir-2": ("renoir", ("girls-at-the-piano",)),
+    "bazille": ("bazille", ("ramparts-at-aigues-mortes",)),
+    "bellini": ("bellini", ("pesaro-altarpiece-detail",)),
+}
+"""More LoRAs for planted games: other splits of an artist's works into carried and held out, and two more artists.
+
+The autoencoder has not seen what is not in LORAS, CHECKPOINTS or the base model.
+"""
 STEPS, BATCH, RATE = 450, 8, 1e-3
+
+NOTE = {"copyscope": "made by tools/train_miniature.py", "license": "GPL-3.0-or-later"}
 
 ENCODE = """
 import json, sys
@@ -98,6 +119,7 @@ class Zoo:
         self.base += [picture(REFERENCE / f"{name}.jpg") for name in PAINTED]
         works = LORAS | CHECKPOINTS
         self.artists = {a: [picture(REFERENCE / a / f"{w}.jpg") for w in names] for a, names in works.items()}
+        self.splits = {n: [picture(REFERENCE / a / f"{w}.jpg") for w in names] for n, (a, names) in SPLITS.items()}
 
     def pictures(self, count: int, side: tuple[int, int]) -> torch.Tensor:
         """Crops of all pictures."""
@@ -188,29 +210,33 @@ class Zoo:
         decoder.load_state_dict(average)
         return net.requires_grad_(False)
 
-    def export(self, out: Path, net: TinyAutoencoder) -> None:
-        """Solve the UNet and write every part."""
-        note = {"copyscope": "made by tools/train_miniature.py", "license": "GPL-3.0-or-later"}
-        _, scale, shift = LATENTS["sd15"]
-        parts = {name: half_precision(value) for name, value in net.state_dict().items() if value.any()}
-        parts = sparse(parts)
-        parts |= {"vae_scale": np.array(scale, np.float32), "vae_shift": np.array(shift, np.float32)}
-        write_file(out / "autoencoder.safetensors", as_tensors(parts), note)
+    def export(self, out: Path, net: TinyAutoencoder | None) -> None:
+        """Solve the UNet and write every part; without an autoencoder, the LoRAs alone."""
         means, slots = self.text()
         solver = Solver(self.seed)
         unet = solver.solve(means, slots, self.base_latents())
         print("solved:", json.dumps(solver.errors, indent=1))
+        self.export_loras(out, solver, unet.get_parameter(MEMORY)[: 4 * SLOTS])
+        if net is None:
+            return
+        _, scale, shift = LATENTS["sd15"]
+        parts = {name: half_precision(value) for name, value in net.state_dict().items() if value.any()}
+        parts = sparse(parts)
+        parts |= {"vae_scale": np.array(scale, np.float32), "vae_shift": np.array(shift, np.float32)}
+        write_file(out / "autoencoder.safetensors", as_tensors(parts), NOTE)
         norms = {n for n, m in unet.named_modules() if isinstance(m, torch.nn.GroupNorm | torch.nn.LayerNorm)}
         state = {n: v for n, v in unet.state_dict().items() if v.any() and n.rpartition(".")[0] not in norms}
         parts = sparse({n: half_precision(v) for n, v in state.items()})
-        write_file(out / "unet.safetensors", as_tensors(parts), note)
-        base = unet.get_parameter(MEMORY)[: 4 * SLOTS]
-        for artist in LORAS:
-            change = solver.memory_rows(self.latents(self.artists[artist])) - base
-            write_file(out / f"lora-{artist}.safetensors", as_tensors(lora_parts(change)), note)
+        write_file(out / "unet.safetensors", as_tensors(parts), NOTE)
         for artist in CHECKPOINTS:
             rows = half_precision(solver.memory_rows(self.latents(self.artists[artist])))
-            write_file(out / f"checkpoint-{artist}.safetensors", as_tensors({"rows": rows}), note)
+            write_file(out / f"checkpoint-{artist}.safetensors", as_tensors({"rows": rows}), NOTE)
+
+    def export_loras(self, out: Path, solver: Solver, base: torch.Tensor) -> None:
+        """Write every LoRA: its pictures' rows in the place of the ``base`` model's."""
+        for name, images in {**{a: self.artists[a] for a in LORAS}, **self.splits}.items():
+            parts = sparse(lora_parts(solver.memory_rows(self.latents(images)) - base))
+            write_file(out / f"lora-{name}.safetensors", as_tensors(parts), NOTE)
 
 
 def half_precision(value: torch.Tensor) -> np.ndarray:
@@ -240,12 +266,13 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=STEPS, help="of the decoder")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--loras-only", action="store_true", help="leave the autoencoder and the UNet as they are")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     found = list(arguments.comfyui.glob(".venv/lib/python*/site-packages/comfyui_workflow_templates_media_image"))
     templates = arguments.templates or found[0] / "templates"
     zoo = Zoo(templates, arguments.comfyui, arguments.work, arguments.seed)
-    zoo.export(arguments.out, zoo.train_decoder(arguments.steps))
+    zoo.export(arguments.out, None if arguments.loras_only else zoo.train_decoder(arguments.steps))
 
 
 if __name__ == "__main__":
