@@ -6,15 +6,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import comfy.utils
+from comfy.clip_vision import ClipVisionModel
 from comfy_api.latest import io
 
 from ..copyscope_core.conclude import MeasuredAudit, measure_audit
 from ..copyscope_core.distances import DISTANCES
 from ..copyscope_core.errors import ImageError
-from ..copyscope_core.features import FeatureCache
+from ..copyscope_core.features import FeatureCache, FeatureExtractor
 from ..copyscope_core.images import ImageFile, read_folder, read_image
 from ..copyscope_core.settings import NOTHING
 from . import comfy_host
+from .clip_vision_host import ClipVisionExtractor
 from .graph_run import GraphRun
 from .inception_host import host_extractor
 from .reference import check_folder, fingerprint, from_tensors
@@ -53,8 +55,12 @@ class FID(io.ComfyNode):
                                        "painting” from “looks like this artist”."),
                 io.Combo.Input("distance", options=list(DISTANCES), default="fid", optional=True,
                                tooltip="What contributions are made of; fid_infinity needs 5,000 images a coalition."),
+                io.ClipVision.Input("clip_vision", optional=True,
+                                    tooltip="A CLIP, SigLIP or DINOv2 model whose features are compared instead of "
+                                            "those of FID's Inception."),
             ],
             outputs=[Game.Output("game")],
+            hidden=[io.Hidden.dynprompt, io.Hidden.unique_id],
             is_input_list=True,
         )  # fmt: skip
 
@@ -83,6 +89,7 @@ class FID(io.ComfyNode):
         reference: Any = None,
         control_folder: Any = NOTHING,
         distance: Any = "fid",
+        clip_vision: Any = None,
     ) -> io.NodeOutput:
         run: GraphRun = _first(coalitions)
         images = _reference(_first(reference_folder), reference)
@@ -92,13 +99,24 @@ class FID(io.ComfyNode):
         measured = measure_audit(
             run.stored(),
             images,
-            FeatureCache(run.store.features_folder, host_extractor()),
+            FeatureCache(run.store.features_folder, _extractor(_first(clip_vision), cls.hidden)),
             inputs,
             lambda done, total: bar.update_absolute(done, total),
             control=[] if control is None else read_folder(comfy_host.input_folder(control)),
             distance=_first(distance),
         )
         return io.NodeOutput(MeasuredRun(run, measured))
+
+
+def _extractor(clip_vision: ClipVisionModel | None, hidden: Any) -> FeatureExtractor:
+    """FID's Inception, or the model that is wired in, by the name that its loader was given."""
+    if clip_vision is None:
+        return host_extractor()
+    dynprompt, loader = hidden.dynprompt, None
+    link = dynprompt.get_node(_first(hidden.unique_id))["inputs"].get("clip_vision")
+    if isinstance(link, list):
+        loader = dynprompt.get_node(link[0])["inputs"].get("clip_name")
+    return ClipVisionExtractor(clip_vision, loader if isinstance(loader, str) else "clip-vision")
 
 
 def _reference(folder: str | None, linked: Any) -> list[ImageFile]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,9 +24,11 @@ def mini_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def make_base(base: Path, models: Path) -> Path:
-    """A base directory for a server: the shared models, and three reference images in input/ref."""
+    """A base directory for a server: shared models, tiny CLIP-vision models, three reference images in input/ref."""
     (base / "input" / "ref").mkdir(parents=True)
     (base / "models").symlink_to(models, target_is_directory=True)
+    (base / "custom_nodes").mkdir()
+    shutil.copy(Path(__file__).parent / "tiny_clip_vision.py", base / "custom_nodes")
     rng = np.random.default_rng(7)
     for index in range(3):
         pixels = rng.integers(0, 255, (12, 12, 3), dtype=np.uint8)
