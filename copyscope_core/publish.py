@@ -12,7 +12,8 @@ from .manifest import make_manifest, write_manifest
 from .private import without_private
 from .report import write_report
 from .report_chart_files import chart_png, chart_svg
-from .report_html import Picture, write_html
+from .report_html import write_html
+from .report_pictures import Picture
 from .report_schema import Report
 from .runs import WORKFLOWS_FILE
 

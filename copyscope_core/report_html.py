@@ -1,14 +1,14 @@
-"""The report as one HTML file: no scripts, no requests, images embedded as small JPEGs.
+"""The report as one HTML file: no requests, images embedded as small JPEGs, and one script of our own.
 
 Everything that comes from a workflow (names, prompts, file names) is escaped by Jinja's autoescape; a content
-security policy forbids whatever might still slip through.
+security policy forbids whatever might still slip through. Without scripts the page says the same.
 """
 
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
-import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,16 +17,18 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
-from PIL import Image, ImageOps
 
 from .distances import DISTANCES
 from .files import write_bytes_atomic
 from .report_chart import chart, meter
 from .report_heat import heat_map, strongest, unsure
-from .report_schema import CoalitionResult, Report
+from .report_lattice import Move, lattice, moves, shown, telling
+from .report_pictures import Picture, Thumbnail
+from .report_schema import CoalitionResult, Report, ReportWarning
+from .report_sides import Album, changes, sides
 from .report_terms import terms_for
 from .report_text import (
-    clip,
+    coalition_title,
     distance_of,
     interval_text,
     not_told_apart,
@@ -40,34 +42,17 @@ from .report_text import (
 
 TEMPLATES = Path(__file__).parent / "templates"
 
-THUMBNAIL = 176
-"""Longest side of an embedded image, in pixels."""
-
 IMAGES_PER_COALITION = 4
 REFERENCE_IMAGES = 12
 IMAGES_IN_ALL = 400
 COALITIONS_SHOWN = 64
-TITLE_COLUMNS = 30
 HASH_ROWS = 4096
 TRIPLES = 12
 PAIRS_NAMED = 6
 """Caps on what is embedded; the JSON report names everything."""
 
-Picture = Path | str | bytes | Image.Image
-"""An image: its file, its encoded bytes, or decoded."""
-
-
-@dataclass(frozen=True)
-class Thumbnail:
-    """An embedded image.
-
-    Attributes:
-        uri: a data URI, or None where the image could not be read.
-        alt: what it shows, for those who do not see it.
-    """
-
-    uri: str | None
-    alt: str
+NOTES = ("note", "plan", "conversion", "input_image")
+"""Warnings that tell what was done rather than how to read the result."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +66,7 @@ class Card:
     more: int
     bar: Markup
     nearest: bool
+    moves: tuple[Move, ...]
 
 
 def render_html(
@@ -111,19 +97,25 @@ def render_html(
         "percent_ends": percent_interval,
         "probability": probability,
     }
-    css = (TEMPLATES / "report.css").read_text(encoding="utf-8")
-    style_hash = base64.b64encode(hashlib.sha256(css.encode("utf-8")).digest()).decode("ascii")
+    css, script = (_read(name) for name in ("report.css", "report.js"))
     info = DISTANCES[report.distance]
-    cards = _cards(report, images or {})
+    album = Album(images or {}, reference_images)
+    cards = _cards(report, album)
     by_mask = {card.coalition.mask: card for card in cards}
-    return environment.get_template(
-        "report.html.j2"
-    ).render(
+    serious, notes = _divided(report.warnings)
+    return environment.get_template("report.html.j2").render(
         report=report,
         whole=whole(report),
         css=Markup(css),  # noqa: S704 - our own file
-        style_hash=style_hash,
+        script=Markup(script),  # noqa: S704 - our own file
+        style_hash=_policy_hash(css),
+        script_hash=_policy_hash(script),
+        serious=serious,
+        notes=notes,
         chart=chart(report.ranked(), info),
+        lattice=lattice(report),
+        sides=sides(report, album),
+        changes=changes(report, album),
         heat=heat_map(report),
         triples=strongest(report, 3, TRIPLES),
         unsure=unsure,
@@ -134,13 +126,10 @@ def render_html(
         distance_of=distance_of,
         terms=terms_for(report.distance),
         cards=cards,
-        everything=by_mask[len(report.coalitions) - 1],
-        nothing=by_mask[0],
+        everything=by_mask[max(by_mask)],
+        nothing=by_mask[min(by_mask)],
         has_images=any(card.thumbnails for card in cards),
-        reference=[
-            thumbnail(picture, f"Reference image {k}")
-            for k, picture in enumerate(reference_images[:REFERENCE_IMAGES], start=1)
-        ],
+        reference=[album.reference(place) for place in range(min(len(reference_images), REFERENCE_IMAGES))],
         reference_more=max(0, report.reference.count - REFERENCE_IMAGES),
         hash_rows=_hash_rows(report),
         hash_total=sum(len(coalition.image_files) for coalition in report.coalitions),
@@ -166,48 +155,46 @@ def write_html(
     return path
 
 
-def thumbnail(picture: Picture, alt: str) -> Thumbnail:
-    """An image re-encoded as a small JPEG, so that nothing of its file (metadata, workflow) is embedded."""
-    try:
-        if isinstance(picture, Image.Image):
-            small = picture.copy()
-        else:
-            with Image.open(io.BytesIO(picture) if isinstance(picture, bytes) else picture) as opened:
-                opened.draft("RGB", (2 * THUMBNAIL, 2 * THUMBNAIL))
-                small = ImageOps.exif_transpose(opened)
-        if small.mode in ("RGBA", "LA", "PA") or "transparency" in small.info:
-            rgba = small.convert("RGBA")
-            small = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
-        small = small.convert("RGB")
-        small.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        return Thumbnail(None, f"{alt} (could not be read)")
-    buffer = io.BytesIO()
-    Image.frombytes("RGB", small.size, small.tobytes()).save(buffer, "JPEG", quality=85, optimize=True)
-    return Thumbnail("data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii"), alt)
+@functools.cache
+def _read(name: str) -> str:
+    return (TEMPLATES / name).read_text(encoding="utf-8")
 
 
-def _cards(report: Report, images: Mapping[int, Sequence[Picture]]) -> list[Card]:
+def _policy_hash(text: str) -> str:
+    """How a content security policy names an inline style or script."""
+    return base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")
+
+
+def _divided(warnings: Sequence[ReportWarning]) -> tuple[list[ReportWarning], list[ReportWarning]]:
+    """What changes how to read the result, and mere notes."""
+    serious = [item for item in warnings if item.code not in NOTES]
+    return serious, [item for item in warnings if item.code in NOTES]
+
+
+def _cards(report: Report, album: Album) -> list[Card]:
     names = [player.name for player in report.players]
-    chosen = _chosen(report.coalitions, len(names))
-    each = max(1, min(IMAGES_PER_COALITION, IMAGES_IN_ALL // len(chosen)))
+    chosen = shown(report)
+    pictured = {item.mask for item in telling(report.coalitions, len(names), COALITIONS_SHOWN)}
+    each = max(1, min(IMAGES_PER_COALITION, IMAGES_IN_ALL // len(pictured)))
     farthest = max(_shown(report, coalition) for coalition in report.coalitions)
     nearest = max(coalition.value for coalition in report.coalitions)
+    by_mask = {coalition.mask: coalition for coalition in chosen}
     cards = []
     for coalition in chosen:
-        title = _title(coalition, names)
-        pictures = images.get(coalition.mask, ())
+        title = coalition_title(coalition, names)
+        count = min(each, album.count(coalition.mask)) if coalition.mask in pictured else 0
         cards.append(
             Card(
                 coalition=coalition,
                 title=title,
                 full_title=" + ".join(coalition.members),
                 thumbnails=tuple(
-                    thumbnail(picture, f"{title}, image {k}") for k, picture in enumerate(pictures[:each], start=1)
+                    album.generated(coalition.mask, place, f"{title}, image {place + 1}") for place in range(count)
                 ),
-                more=max(0, coalition.images - each),
+                more=max(0, coalition.images - count),
                 bar=meter(_shown(report, coalition), farthest),
                 nearest=coalition.value == nearest,
+                moves=tuple(moves(report, coalition, by_mask)),
             )
         )
     return cards
@@ -219,34 +206,12 @@ def _shown(report: Report, coalition: CoalitionResult) -> float:
     return coalition.fid if value is None else value
 
 
-def _title(coalition: CoalitionResult, names: Sequence[str]) -> str:
-    present, absent = coalition.members, [name for name in names if name not in coalition.members]
-    if not present:
-        return "None of the components"
-    if not absent:
-        return "All components" if len(names) > 1 else clip(names[0], TITLE_COLUMNS)
-    if len(absent) == 1 and len(names) > 2:
-        return f"All but {clip(absent[0], TITLE_COLUMNS)}"
-    return " + ".join(clip(name, TITLE_COLUMNS) for name in present)
-
-
-def _chosen(coalitions: Sequence[CoalitionResult], players: int) -> list[CoalitionResult]:
-    """At most `COALITIONS_SHOWN` of them: none, all, singles, single removals, then the nearest to the reference."""
-    ordered = sorted(coalitions, key=lambda item: (len(item.members), item.mask))
-    if len(ordered) <= COALITIONS_SHOWN:
-        return ordered
-    telling = [item for item in ordered if len(item.members) in (0, 1, players - 1, players)]
-    rest = sorted((item for item in ordered if item not in telling), key=lambda item: -item.value)
-    keep = {item.mask for item in [*telling, *rest][:COALITIONS_SHOWN]}
-    return [item for item in ordered if item.mask in keep]
-
-
 def _hash_rows(report: Report) -> list[tuple[str, str, int | None, str]]:
     names = [player.name for player in report.players]
     rows = [
         (
             f"{coalition.folder}/{image.file}" if coalition.folder else image.file,
-            _title(coalition, names),
+            coalition_title(coalition, names),
             image.seed,
             image.pixel_sha256 or image.sha256 or "–",
         )

@@ -108,6 +108,28 @@ TERMS: dict[str, Term] = {
         "A number that is added to the workflow's own seed. Every combination uses the same ones, so that chance is "
         "the same for all of them.",
     ),
+    "nearest": Term(
+        "Nearest",
+        "Of all reference images the one whose features are most like those of the generated image. The number is the "
+        "distance of the features: 0 means the same; smaller is nearer.",
+    ),
+    "best": Term("Best pair", "Of this combination's images the one that comes nearest to a reference image."),
+    "median": Term("Median pair", "The image in the middle when they are sorted by how near they come: a typical one."),
+    "random": Term(
+        "Random pair", "One of the other images, drawn with a fixed seed, so that nobody can draw until it pleases."
+    ),
+    "difference": Term(
+        "Pixel difference",
+        "Where an image differs from that of the complete workflow at the same seed. Black: not at all; white: by half "
+        "of the range or more.",
+    ),
+    "outlines": Term("Outlines", "The edges in an image: its drawing and texture without its colours."),
+    "colours": Term("Colours", "The main colours, dark to light; each is as wide as it is frequent."),
+    "twice": Term(
+        "Same pixels when run twice",
+        "The complete workflow is run twice before anything else. If its pixels differ, a part of every difference is "
+        "chance.",
+    ),
     "sha256": Term("SHA-256", "A fingerprint of a file or an image: it changes if a single bit does."),
     "autov2": Term("AutoV2", "The first ten digits of a model file's SHA-256, by which model sites list it."),
 }

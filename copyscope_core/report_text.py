@@ -9,6 +9,7 @@ from .distances import DISTANCES
 from .report_schema import CoalitionResult, PlayerResult, Report
 
 NAME_COLUMNS = 40
+TITLE_COLUMNS = 30
 
 
 def number(value: float | None, digits: int = 2) -> str:
@@ -72,6 +73,18 @@ def clip(text: str, width: int) -> str:
 def printable(text: str) -> str:
     """Text without control characters, which could drive a terminal, and without line breaks."""
     return "".join("�" if unicodedata.category(char) in ("Cc", "Cf", "Zl", "Zp") else char for char in text)
+
+
+def coalition_title(coalition: CoalitionResult, names: Sequence[str]) -> str:
+    """What a coalition is called where there is little room; ``names``: all players."""
+    present, absent = coalition.members, [name for name in names if name not in coalition.members]
+    if not present:
+        return "None of the components"
+    if not absent:
+        return "All components" if len(names) > 1 else clip(names[0], TITLE_COLUMNS)
+    if len(absent) == 1 and len(names) > 2:
+        return f"All but {clip(absent[0], TITLE_COLUMNS)}"
+    return " + ".join(clip(name, TITLE_COLUMNS) for name in present)
 
 
 def distance_of(report: Report, coalition: CoalitionResult) -> float | None:

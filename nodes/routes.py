@@ -54,7 +54,7 @@ async def run_file(request: web.Request) -> web.StreamResponse:
         path,
         headers={
             "Content-Type": f"{_FILES[file]}; charset=utf-8",
-            "Content-Security-Policy": "sandbox allow-popups",
+            "Content-Security-Policy": "sandbox allow-popups allow-scripts",
             "X-Content-Type-Options": "nosniff",
             "Cache-Control": "no-store",
         },

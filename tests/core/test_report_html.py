@@ -18,15 +18,10 @@ from copyscope_core.evaluate import evaluate
 from copyscope_core.report import Report, build_report
 from copyscope_core.report_chart import chart, nice_ticks
 from copyscope_core.report_heat import heat_map
-from copyscope_core.report_html import (
-    COALITIONS_SHOWN,
-    IMAGES_PER_COALITION,
-    THUMBNAIL,
-    Picture,
-    render_html,
-    thumbnail,
-    write_html,
-)
+from copyscope_core.report_html import COALITIONS_SHOWN, IMAGES_PER_COALITION, TEMPLATES, render_html, write_html
+from copyscope_core.report_lattice import TILES, lattice, moves
+from copyscope_core.report_pictures import THUMBNAIL, Picture, difference, outlines, palette, thumbnail
+from copyscope_core.report_schema import CoalitionResult
 from copyscope_core.report_terms import TERMS
 from copyscope_core.report_text import interval_text, signed
 
@@ -102,7 +97,7 @@ def test_page_is_well_formed_and_asks_for_nothing() -> None:
     html = full_page()
     page = Page(html)
     tags = {tag for tag, _ in page.elements}
-    assert not tags & {"script", "link", "iframe", "object", "embed", "base", "form", "foreignobject"}
+    assert not tags & {"link", "iframe", "object", "embed", "base", "form", "foreignobject"}
     for tag, attributes in page.elements:
         assert not any(key.startswith("on") or key == "style" for key in attributes), (tag, attributes)
         for key in ("src", "href", "xlink:href", "srcset", "action", "data"):
@@ -112,16 +107,22 @@ def test_page_is_well_formed_and_asks_for_nothing() -> None:
     assert not re.search(r"url\(|@import", html)
 
 
-def test_policy_allows_its_own_style_and_nothing_else() -> None:
+def test_policy_allows_its_own_style_and_script_and_nothing_else() -> None:
     html = full_page()
     policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]*)"', html)
     style = re.search(r"<style>(.*?)</style>", html, re.DOTALL)
     assert policy is not None
     assert style is not None
-    digest = base64.b64encode(hashlib.sha256(style[1].encode("utf-8")).digest()).decode()
-    assert policy[1] == (
-        f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+    scripts = re.findall(r"<script([^>]*)>(.*?)</script>", html, re.DOTALL)
+    assert scripts == [("", (TEMPLATES / "report.js").read_text(encoding="utf-8"))]
+    style_hash, script_hash = (
+        base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode() for text in (style[1], scripts[0][1])
     )
+    assert policy[1] == (
+        f"default-src 'none'; img-src data:; style-src 'sha256-{style_hash}'; script-src 'sha256-{script_hash}'; "
+        "base-uri 'none'; form-action 'none'"
+    )
+    assert not re.search(r"fetch|XMLHttp|import\(|eval|innerHTML|insertAdjacentHTML|document\.write", scripts[0][1])
     assert html.index("Content-Security-Policy") < html.index("<style>")
 
 
@@ -141,7 +142,7 @@ def test_names_and_prompts_are_text() -> None:
     )
     html = full_page(report)
     assert "<img src=x" not in html
-    assert "<script" not in html
+    assert html.count("<script") == 1
     page = Page(html)
     assert page.text.count(EVIL) > 10
     assert "{{ 7*7 }}" in page.text
@@ -216,6 +217,7 @@ def test_images_are_capped_small_and_without_their_metadata() -> None:
     page = Page(full_page(many=9))
     alts = [attributes["alt"] for tag, attributes in page.elements if tag == "img"]
     assert alts.count("player 1, image 1") == 1
+    assert alts.count("All components, image 1") == 3  # its card, the explorer, what it looks like
     assert f"player 1, image {IMAGES_PER_COALITION}" in alts
     assert f"player 1, image {IMAGES_PER_COALITION + 1}" not in alts
 
@@ -245,7 +247,9 @@ def test_a_large_game_shows_the_telling_coalitions() -> None:
     report = make_report(8)
     page = Page(render_html(report, {c.mask: [picture(size=(8, 8))] for c in report.coalitions}))
     cards = [attributes for tag, attributes in page.elements if tag == "li" and "card" in str(attributes.get("class"))]
-    assert len(cards) == COALITIONS_SHOWN
+    assert len(cards) == TILES
+    shown = [attributes["alt"] for tag, attributes in page.elements if tag == "img"]
+    assert sum(", image 1" in str(alt) for alt in shown) == COALITIONS_SHOWN + 1 + 2
     for part in ("None of the components", "All components", "All but player 7", "256 combinations"):
         assert part in page.text
 
@@ -274,6 +278,90 @@ def test_ticks_cover_and_contain_zero(low: float, high: float) -> None:
     assert ticks[-1] >= high - 1e-12
     assert 0 in ticks
     assert 2 <= len(ticks) <= 9
+
+
+def with_nearest(report: Report, many: int = 5) -> Report:
+    """The report with images that say which reference is nearest."""
+    coalitions = [
+        CoalitionResult.model_validate(
+            {
+                **item.model_dump(),
+                "image_files": [
+                    {"file": f"{k}.png", "nearest": k % 3, "nearest_distance": 10 + (k * 7) % many} for k in range(many)
+                ],
+            }
+        )
+        for item in report.coalitions
+    ]
+    reference = {"count": 3, "images": [{"file": f"work {k}.jpg"} for k in range(3)]}
+    return Report.model_validate({**report.model_dump(), "coalitions": coalitions, "reference": reference})
+
+
+def test_side_by_side_shows_full_removals_and_singles_without_cherry_picking() -> None:
+    report = with_nearest(make_report())
+    images: dict[int, list[Picture]] = {c.mask: [picture()] * 5 for c in report.coalitions}
+    html = render_html(report, images, [picture("blue")] * 3)
+    section = html[html.index('id="sides"') : html.index('id="changes"')]
+    assert section.count('class="side"') == 1 + 3 + 3 + 1
+    assert section.count('class="pair"') == 3 * 8
+    assert section.count("<img") == 2 * 3 * 8
+    for part in ("Best pair", "Median pair", "Random pair", "All but player 1"):
+        assert part in section
+    hidden = render_html(report, images)
+    section = hidden[hidden.index('id="sides"') : hidden.index('id="changes"')]
+    assert section.count("<img") == 3 * 8
+    assert "work 0.jpg" in section
+    assert "left out of this report" in section
+
+
+def test_changes_compare_the_same_seed() -> None:
+    report = make_report()
+    images: dict[int, list[Picture]] = {c.mask: [picture()] for c in report.coalitions}
+    images[0b110] = [picture("blue")]
+    page = Page(render_html(report, images, [picture("green")]))
+    assert "Without lora 100.0% of pixels differ, by 66.7% on average" in page.text
+    assert "Without player 1 not a single pixel differs" in page.text
+    assert sum("where pixels differ" in str(a.get("alt")) for _, a in page.elements) == 3
+
+
+def test_difference_outlines_and_palette_of_known_pictures() -> None:
+    one, other = picture("black", (10, 10)), picture("black", (10, 10))
+    other.putpixel((3, 3), (0, 128, 0))
+    shown, mean, changed = difference(one, other)
+    assert (changed, round(mean * 255 * 300)) == (0.01, 128)
+    assert shown.getpixel((3, 3)) == (255, 255, 255)
+    assert shown.getpixel((4, 4)) == (0, 0, 0)
+    assert outlines(picture(size=(40, 30))).size == (38, 28)
+    half = Image.new("RGB", (10, 10), "white")
+    half.paste((255, 0, 0), (0, 0, 10, 3))
+    bar = str(palette([half]))
+    assert 'width="30.0" height="10" fill="#ff0000"' in bar
+    assert bar.index("#ff0000") < bar.index("#ffffff")
+    assert palette([]) is None
+
+
+def test_the_lattice_has_every_coalition_once_and_steps_of_one_player() -> None:
+    report = make_report()
+    rows = lattice(report)
+    assert [len(row) for row in rows] == [1, 3, 3, 1]
+    assert sorted(tile.mask for row in rows for tile in row) == list(range(8))
+    shades = {tile.mask: tile.shade for row in rows for tile in row}
+    values = {item.mask: item.value for item in report.coalitions}
+    assert shades[min(values, key=lambda m: values[m])] == 0
+    assert shades[max(values, key=lambda m: values[m])] == 7
+    by_mask = {item.mask: item for item in report.coalitions}
+    steps = moves(report, by_mask[0b011], by_mask)
+    assert [step.mask for step in steps] == [0b010, 0b001, 0b111]
+    assert [step.what.split()[0] for step in steps] == ["without", "without", "with"]
+    for step in steps:
+        assert step.change == signed(by_mask[step.mask].value - by_mask[0b011].value, 1)
+
+
+def test_notes_are_told_apart_from_warnings() -> None:
+    report = make_report(warnings=[{"code": "plan", "message": "A node was bypassed."}])
+    text = Page(full_page(report)).text
+    assert text.index("Read this first") < text.index("few") or "Read this first" in text
+    assert "1 note on what was run A node was bypassed." in text
 
 
 def test_written_atomically_as_utf8(tmp_path: Path) -> None:

@@ -1,0 +1,59 @@
+/* Explores the combinations: a tile or a step shows its combination beside the tiles. Without scripts both are links. */
+(() => {
+  const box = document.getElementById('explore')
+  const detail = box?.querySelector('.detail')
+  if (!detail) return
+  const tiles = [...box.querySelectorAll('.tile')]
+  const mask = (link) => /^#c(\d+)$/.exec(link?.getAttribute('href') ?? '')?.[1]
+  const differ = (one, other) => {
+    const apart = BigInt(one) ^ BigInt(other)
+    return apart !== 0n && (apart & (apart - 1n)) === 0n
+  }
+  const show = (wanted) => {
+    const card = document.getElementById(`c${wanted}`)
+    if (!card) return
+    detail.replaceChildren(...[...card.children].map((child) => child.cloneNode(true)))
+    for (const tile of tiles) {
+      const own = mask(tile)
+      if (own === wanted) tile.setAttribute('aria-current', 'true')
+      else tile.removeAttribute('aria-current')
+      tile.classList.toggle('step', differ(own, wanted))
+      tile.tabIndex = own === wanted ? 0 : -1
+    }
+  }
+  const place = (tile) => {
+    const { left, width, top } = tile.getBoundingClientRect()
+    return { x: left + width / 2, y: top }
+  }
+  /** The tile nearest in the next row above (−1) or below (1). */
+  const beyond = (tile, way) => {
+    const from = place(tile)
+    const rows = tiles.map((item) => ({ item, at: place(item) })).filter(({ at }) => (at.y - from.y) * way > 1)
+    const next = Math.min(...rows.map(({ at }) => Math.abs(at.y - from.y)))
+    const row = rows.filter(({ at }) => Math.abs(Math.abs(at.y - from.y) - next) < 1)
+    return row.sort((one, other) => Math.abs(one.at.x - from.x) - Math.abs(other.at.x - from.x))[0]?.item
+  }
+  box.addEventListener('click', (event) => {
+    const wanted = mask(event.target.closest('a'))
+    if (wanted === undefined) return
+    event.preventDefault()
+    show(wanted)
+  })
+  box.addEventListener('keydown', (event) => {
+    const at = tiles.indexOf(event.target)
+    if (at < 0) return
+    const next = {
+      ArrowRight: () => tiles[at + 1],
+      ArrowLeft: () => tiles[at - 1],
+      ArrowUp: () => beyond(tiles[at], -1),
+      ArrowDown: () => beyond(tiles[at], 1),
+      Home: () => tiles[0],
+      End: () => tiles[tiles.length - 1],
+    }[event.key]?.()
+    if (!next) return
+    event.preventDefault()
+    show(mask(next))
+    next.focus()
+  })
+  show(mask(tiles[0]))
+})()
