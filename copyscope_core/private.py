@@ -28,7 +28,8 @@ def without_private(report: Report) -> Report:
     names = _renamed([*report.players, *report.locked, *report.unmeasured])
     files = _numbered("reference image", report.reference.images)
     files |= {} if report.control is None else _numbered("control image", report.control.images)
-    texts = dict.fromkeys((*_workflow_texts(report.workflow or {}), *_strings(report.settings)), HIDDEN)
+    tails = {name.partition(": ")[2] or name: new for name, new in names.items()}
+    texts = tails | dict.fromkeys((*_workflow_texts(report.workflow or {}), *_strings(report.settings)), HIDDEN)
     data = _exactly(report.model_dump(mode="json"), names)
     for key in ("players", "locked", "unmeasured"):
         data[key] = [_component(item, {**texts, **files, **names}) for item in data[key]]
