@@ -6,7 +6,7 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from ..copyscope_core.conclude import report_audit, write_audit
+from ..copyscope_core.conclude import publish_audit, report_audit
 from ..copyscope_core.report import summary_text
 from . import comfy_host
 from .fid import MeasuredRun
@@ -27,6 +27,9 @@ class ShapleyReport(io.ComfyNode):
                 Game.Input("game"),
                 io.Boolean.Input("show_reference", default=True,
                                  tooltip="Embed small copies of the reference images in the HTML report."),
+                io.Boolean.Input("private", default=False, optional=True,
+                                 tooltip="Leave prompts, paths and images of the reference out of the report; hashes "
+                                         "remain."),
             ],
             outputs=[io.String.Output("report", tooltip="The report as JSON."), io.String.Output("summary")],
             is_output_node=True,
@@ -37,10 +40,10 @@ class ShapleyReport(io.ComfyNode):
         return float("nan")  # every prompt gets its report in /history, a repeated one too
 
     @classmethod
-    def execute(cls, game: MeasuredRun, show_reference: bool) -> io.NodeOutput:
+    def execute(cls, game: MeasuredRun, show_reference: bool, private: bool = False) -> io.NodeOutput:
         classes = (node.class_type for node in game.run.plan.graph.values())
         report = report_audit(game.measured, game.run.model_hashes(), comfy_host.environment(classes))
-        write_audit(game.measured, report, show_reference)
+        report = publish_audit(game.measured, report, show_reference, private).report
         folder = game.run.store.folder
         subfolder = folder.relative_to(comfy_host.runs_folder().parent).as_posix()
         text = summary_text(report)
