@@ -19,18 +19,13 @@ from .cautions import (
     effect_cautions,
     interval_cautions,
 )
+from .design import MOST_SAMPLED, Design, Exact, membership
 from .distances import Coalitions, DistanceName, Distances, check_table, measure_distances
 from .errors import GameError
-from .game import Game, check_players, coalition_label, require_complete
+from .game import MAX_PLAYERS, check_players, coalition_label, require_measured
 from .interactions import MOST_PLAYERS, Members, interaction_index, n_shapley, pair_interactions
-from .shapley import (
-    ablation,
-    check_efficiency,
-    leave_one_out,
-    shapley_values,
-    shares,
-    single_increments,
-)
+from .shapley import ablation, check_efficiency, shares
+from .statistics import intervals
 from .uncertainty import Estimates, NoIntervalError, Uncertainty, resample, same_seeds
 
 __all__ = ["Caution", "Control", "DistanceName", "Evaluation", "evaluate", "find_no_effect"]
@@ -44,7 +39,7 @@ class Control:
 
     Attributes:
         count: how many control images.
-        distance: (2**n,) distances of the coalitions to them, NaN where undefined; in the distance in use.
+        distance: (K,) distances of the coalitions to them, NaN where undefined; in the distance in use.
         shapley: (n,) φ against the control.
         contrast: (n,) φ against the reference − φ against the control: how much more a player moves the images towards
             this reference than towards such images at large.
@@ -58,38 +53,46 @@ class Control:
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """Results of an audit. Arrays over coalitions are indexed by bitmask, arrays over players by their order.
+    """Results of an audit. Arrays over coalitions are in the order of ``masks``, arrays over players in theirs.
 
     Values, Shapley values and their companions are in units of the distance in use; d(S) stands for it.
 
     Attributes:
         players: n names.
+        design: which coalitions were measured, K of them, and how φ follows.
         distance_name: the distance in use.
-        distance: (2**n,) d²(S), the Fréchet distance of each coalition's images to the reference (FID), whatever the
+        distance: (K,) d²(S), the Fréchet distance of each coalition's images to the reference (FID), whatever the
             distance in use.
-        mean, covariance: (2**n,) its two parts, ‖Δμ‖² and tr Σ₁ + tr Σ₂ − 2 tr (Σ₁Σ₂)^½; they sum to ``distance``.
-        kid: (2**n,) unbiased kernel distance; None where a side has one image.
-        chosen: (2**n,) d(S); NaN where a kernel distance has one reference image, for then only v(S) is defined.
-        counts: (2**n,) images of each coalition.
-        values: (2**n,) v(S) = d(∅) − d(S).
-        shapley: (n,) φ of v.
+        mean, covariance: (K,) its two parts, ‖Δμ‖² and tr Σ₁ + tr Σ₂ − 2 tr (Σ₁Σ₂)^½; they sum to ``distance``.
+        kid: (K,) unbiased kernel distance; None where a side has one image.
+        chosen: (K,) d(S); NaN where a kernel distance has one reference image, for then only v(S) is defined.
+        counts: (K,) images of each coalition.
+        values: (K,) v(S) = d(∅) − d(S).
+        shapley: (n,) φ of v, or its estimate.
+        sampling: (n, 2) 95% interval of φ for the choice of coalitions alone; None where φ is exact.
         shapley_mean, shapley_covariance: (n,) its parts from the two parts of d²; None unless FID is in use.
         share: (n,) φ/Σ|φ|, or None where every φ is 0.
         leave_one_out: (n,) v(N) − v(N∖i).
-        ablation: (n,) mean d over the coalitions without i, without the reference's own term where d is not defined.
+        ablation: (n,) mean d over the coalitions without i, without the reference's own term where d is not defined;
+            None where not all coalitions were measured.
         single: (n,) v({i}) − v(∅).
         kid_shapley: (n,) φ of the kernel game, or None where a coalition has one image.
-        no_effect: (n,) True where the player never changes a pixel; None where pixels were not compared.
+        no_effect: (n,) True where the player never changes a pixel; None where pixels were not compared, or coalitions
+            were sampled.
         efficiency_gap: Σφ − (v(N) − v(∅)), rounding only.
         reference_count: images of the reference.
         warnings: what to be careful about.
-        pairs: (n, n) Shapley interaction index of each pair, φ on the diagonal; None for more than 12 players.
-        n_shapley: members → n-Shapley value up to order 3; empty for more than 12 players.
+        pairs: (n, n) Shapley interaction index of each pair, φ on the diagonal; None for more than 12 players, or
+            where not all coalitions were measured.
+        n_shapley: members → n-Shapley value up to order 3; empty where there are no ``pairs``.
+        group_shapley, group_share: (m,) φ of the design's groups, their members' together, and φ/Σ|φ| over groups (None
+            where all are 0); both None where players are not grouped.
         uncertainty: intervals, or None; ``no_interval`` then says why, in a sentence.
         control: the same against the control images, or None.
     """
 
     players: tuple[str, ...]
+    design: Design
     distance_name: DistanceName
     distance: Floats
     mean: Floats
@@ -99,11 +102,12 @@ class Evaluation:
     counts: tuple[int, ...]
     values: Floats
     shapley: Floats
+    sampling: Floats | None
     shapley_mean: Floats | None
     shapley_covariance: Floats | None
     share: Floats | None
     leave_one_out: Floats
-    ablation: Floats
+    ablation: Floats | None
     single: Floats
     kid_shapley: Floats | None
     no_effect: tuple[bool, ...] | None
@@ -112,14 +116,16 @@ class Evaluation:
     warnings: tuple[Caution, ...]
     pairs: Floats | None
     n_shapley: dict[Members, float]
+    group_shapley: Floats | None
+    group_share: Floats | None
     uncertainty: Uncertainty | None
     no_interval: str
     control: Control | None
 
     @property
-    def game(self) -> Game:
-        """The game of v(S)."""
-        return Game(self.players, self.values)
+    def masks(self) -> tuple[int, ...]:
+        """The measured coalitions."""
+        return self.design.masks
 
     def interaction(self, members: Members) -> float:
         """Shapley interaction index of some players, given by their places."""
@@ -135,12 +141,13 @@ def evaluate(
     seeds: Mapping[int, Sequence[int | None]] | None = None,
     control: NDArray[np.floating] | None = None,
     distance: DistanceName = "fid",
+    design: Design | None = None,
 ) -> Evaluation:
-    """Measure every coalition against the reference and divide the change among the players.
+    """Measure coalitions against the reference and divide the change among the players.
 
     Args:
         players: n names, in the order of the bits.
-        features: for each of the 2**n masks the features (k, d) of its images. Coalitions with equal features are
+        features: for each mask of the design the features (k, d) of its images. Coalitions with equal features are
             measured once.
         reference: (m, d) features of the rights holder's images.
         pixel_hashes: for each mask the hashes of its images' pixels, in order; needed to tell which players have no
@@ -149,6 +156,7 @@ def evaluate(
             together. Intervals need the same seeds, in the same order, in every coalition.
         control: (c, d) features of unrelated images of the same kind.
         distance: what v(S) is made of.
+        design: which coalitions are measured; None: all 2**n.
 
     Raises:
         GameError: coalitions are missing (named); an array is empty, of the wrong shape, or not finite; the distance
@@ -156,36 +164,46 @@ def evaluate(
     """
     if distance not in get_args(DistanceName):
         raise GameError(f"There is no distance “{distance}”; choose one of {', '.join(get_args(DistanceName))}.")
-    names = check_players(players)
-    require_complete(features, names)
+    names = check_players(players, MAX_PLAYERS if design is None else MOST_SAMPLED)
+    design = design or Exact(len(names))
+    require_measured(features, design.masks, names)
     ref = check_table(reference, "the reference images", None)
     unrelated = None if control is None else check_table(control, "the control images", ref.shape[1])
     tables = [
         check_table(features[mask], f"the coalition {coalition_label(mask, names)}", ref.shape[1])
-        for mask in range(2 ** len(names))
+        for mask in design.masks
     ]
     counts = tuple(len(x) for x in tables)
     coalitions = Coalitions.of(tables)
     measured = measure_distances(coalitions, ref, distance)
     part = _defined(measured, distance)
     values = part[0] - part
-    phi = shapley_values(values)
+    phi = design.shapley(values)
+    chance = design.sampling(values)
     gap = check_efficiency(values, phi)
     share = shares(phi)
-    kid_phi = None if np.isnan(measured.kid_part).any() else shapley_values(measured.kid_part[0] - measured.kid_part)
-    pairs = pair_interactions(values) if len(names) <= MOST_PLAYERS else None
-    compared = None if unrelated is None else _compare(coalitions, unrelated, distance, phi)
+    grouped = None if not design.groups else phi @ membership(design.groups).T
+    kid_values = None if np.isnan(measured.kid_part).any() else measured.kid_part[0] - measured.kid_part
+    whole = isinstance(design, Exact)
+    pairs = pair_interactions(values) if whole and len(names) <= MOST_PLAYERS else None
+    control_values, compared = None, None
+    if unrelated is not None:
+        against = measure_distances(coalitions, unrelated, distance)
+        control_part = _defined(against, distance)
+        control_values = control_part[0] - control_part
+        control_phi = design.shapley(control_values)
+        compared = Control(len(unrelated), against.chosen, control_phi, phi - control_phi)
     mean_phi = covariance_phi = None
     if distance == "fid":
-        mean_phi = shapley_values(measured.mean[0] - measured.mean)
-        covariance_phi = shapley_values(measured.covariance[0] - measured.covariance)
-    no_effect = None if pixel_hashes is None else find_no_effect(names, pixel_hashes)
+        mean_phi = design.shapley(measured.mean[0] - measured.mean)
+        covariance_phi = design.shapley(measured.covariance[0] - measured.covariance)
+    no_effect = None if pixel_hashes is None else find_no_effect(names, pixel_hashes, design)
 
     uncertainty, reason = None, None
     try:
-        images = same_seeds(seeds, counts)
-        estimates = Estimates(phi, measured.fid, kid_phi, pairs, None if compared is None else compared.shapley)
-        uncertainty = resample(coalitions, images, ref, unrelated, distance, estimates)
+        images = same_seeds(seeds, design.masks, counts)
+        estimates = Estimates(values, measured.fid, kid_values, pairs, control_values)
+        uncertainty = resample(coalitions, images, ref, unrelated, distance, design, estimates)
     except NoIntervalError as error:
         reason = error
     warnings = (
@@ -196,6 +214,7 @@ def evaluate(
     )
     return Evaluation(
         players=names,
+        design=design,
         distance_name=distance,
         distance=measured.fid,
         mean=measured.mean,
@@ -205,37 +224,67 @@ def evaluate(
         counts=counts,
         values=values,
         shapley=phi,
+        sampling=intervals(phi, chance) if chance else None,
         shapley_mean=mean_phi,
         shapley_covariance=covariance_phi,
         share=share,
-        leave_one_out=leave_one_out(values),
-        ablation=ablation(part if np.isnan(measured.chosen).any() else measured.chosen),
-        single=single_increments(values),
-        kid_shapley=kid_phi,
+        leave_one_out=_leave_one_out(design, values),
+        ablation=ablation(part if np.isnan(measured.chosen).any() else measured.chosen) if whole else None,
+        single=_single_increments(design, values),
+        kid_shapley=None if kid_values is None else design.shapley(kid_values),
         no_effect=no_effect,
         efficiency_gap=float(gap),
         reference_count=len(ref),
         warnings=warnings,
         pairs=pairs,
         n_shapley=({} if pairs is None else {members: float(value) for members, value in n_shapley(values).items()}),
+        group_shapley=grouped,
+        group_share=None if grouped is None else shares(grouped),
         uncertainty=uncertainty,
         no_interval="" if reason is None else str(reason),
         control=compared,
     )
 
 
-def find_no_effect(players: Sequence[str], pixel_hashes: Mapping[int, Sequence[str]]) -> tuple[bool, ...]:
-    """For each player, whether S and S∪i have the same pixels for every coalition S without i.
+def find_no_effect(
+    players: Sequence[str], pixel_hashes: Mapping[int, Sequence[str]], design: Design | None = None
+) -> tuple[bool, ...] | None:
+    """For each player, whether S and S∪i have the same pixels for every measured coalition S without i.
+
+    Returns:
+        None where the design is a sample, for then coalitions that were not run might differ.
 
     Raises:
         GameError: coalitions are missing (named).
     """
-    require_complete(pixel_hashes, players)
-    images = [tuple(pixel_hashes[mask]) for mask in range(2 ** len(players))]
+    design = design or Exact(len(players))
+    if not design.complete:
+        return None
+    require_measured(pixel_hashes, design.masks, players)
+    images = {mask: tuple(pixel_hashes[mask]) for mask in design.masks}
     return tuple(
-        all(images[mask] == images[mask | 1 << bit] for mask in range(len(images)) if not mask >> bit & 1)
+        all(
+            images[mask] == images[mask | 1 << bit]
+            for mask in images
+            if not mask >> bit & 1 and mask | 1 << bit in images
+        )
         for bit in range(len(players))
     )
+
+
+def _leave_one_out(design: Design, values: Floats) -> Floats:
+    """v(N) − v(N∖i), (n,)."""
+    full = design.masks[-1]
+    return np.array([values[-1] - values[_place(design, full ^ 1 << i)] for i in range(design.n)])
+
+
+def _single_increments(design: Design, values: Floats) -> Floats:
+    """v({i}) − v(∅), (n,)."""
+    return np.array([values[_place(design, 1 << i)] - values[0] for i in range(design.n)])
+
+
+def _place(design: Design, mask: int) -> int:
+    return mask if isinstance(design, Exact) else design.masks.index(mask)
 
 
 def _defined(measured: Distances, name: DistanceName) -> Floats:
@@ -247,10 +296,3 @@ def _defined(measured: Distances, name: DistanceName) -> Floats:
     if np.isnan(measured.part).any():
         raise GameError(f"The distance {name} needs at least two images a combination; run more seeds, or use fid.")
     return measured.part
-
-
-def _compare(coalitions: Coalitions, control: Floats, name: DistanceName, phi: Floats) -> Control:
-    measured = measure_distances(coalitions, control, name)
-    part = _defined(measured, name)
-    against = shapley_values(part[0] - part)
-    return Control(len(control), measured.chosen, against, phi - against)

@@ -56,19 +56,19 @@ def list_coalitions(masks: Iterable[int], count: int, players: Sequence[str]) ->
     return f"{shown} and {count - LISTED} more" if count > LISTED else shown
 
 
-def check_players(players: Sequence[str]) -> tuple[str, ...]:
+def check_players(players: Sequence[str], most: int = MAX_PLAYERS) -> tuple[str, ...]:
     """The players' names as a tuple.
 
     Raises:
-        GameError: there are none, more than ``MAX_PLAYERS``, an empty name, or two of the same name.
+        GameError: there are none, more than ``most``, an empty name, or two of the same name.
     """
     names = tuple(players)
     if not names:
         raise GameError("The game has no players; name at least one.")
-    if len(names) > MAX_PLAYERS:
+    if len(names) > most:
         raise GameError(
             f"The game has {len(names)} players, which makes {2 ** len(names):,} coalitions; "
-            f"at most {MAX_PLAYERS} can be computed exactly, so lock some or group them."
+            f"at most {most} players can be computed, so lock some or group them."
         )
     for name in names:
         if not name.strip():
@@ -182,13 +182,22 @@ def require_complete(known: Mapping[int, Any], players: Sequence[str]) -> None:
         GameError: with the missing coalitions (the first ``LISTED`` by name) and how many there are.
     """
     total = 2 ** len(players)
-    stray = [mask for mask in known if not 0 <= mask < total]
+    require_measured(known, range(total if len(known) < total else 0), players)
+
+
+def require_measured(known: Mapping[int, Any], masks: Sequence[int], players: Sequence[str]) -> None:
+    """Refuse a table that lacks some of the coalitions that are asked for, naming them.
+
+    Raises:
+        GameError: with the missing coalitions (the first ``LISTED`` by name) and how many there are.
+    """
+    stray = [mask for mask in known if not 0 <= mask < 1 << len(players)]
     if stray:
         raise GameError(f"Coalition {stray[0]} names a player beyond the {len(players)} of this game.")
-    count = total - len(known)
-    if count:
-        missing = (mask for mask in range(total) if mask not in known)
+    missing = [mask for mask in masks if mask not in known]
+    if missing:
         raise GameError(
-            f"The table lacks {count} of {total} coalitions: {list_coalitions(missing, count, players)}; "
+            f"The table lacks {len(missing)} of {len(masks)} coalitions: "
+            f"{list_coalitions(missing, len(missing), players)}; "
             "a Shapley value needs all of them, so measure these too."
         )

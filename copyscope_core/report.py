@@ -24,6 +24,7 @@ from .files import write_json_atomic
 from .report_results import (
     coalition_results,
     differences,
+    group_results,
     headline,
     interactions,
     player_results,
@@ -40,6 +41,7 @@ from .report_schema import (
     Reference,
     Report,
     ReportWarning,
+    SamplingRecord,
     UnmeasuredComponent,
 )
 from .report_text import summary_text
@@ -58,6 +60,8 @@ def build_report(
     reference: Reference | Mapping[str, Any] | None = None,
     control: Reference | Mapping[str, Any] | None = None,
     players: Sequence[Any] | None = None,
+    groups: Sequence[str] = (),
+    sampling: SamplingRecord | None = None,
     folders: Mapping[int, str] | None = None,
     images: Mapping[int, Sequence[Any]] | None = None,
     locked: Sequence[Any] = (),
@@ -80,6 +84,8 @@ def build_report(
         control: the same of the control images, where the evaluation has some.
         players: records with the fields of `PlayerInfo`, in any order, as a plan's summary has them; None: only names
             are known.
+        groups: names of the design's groups, in their order; empty: no players are grouped.
+        sampling: how coalitions were chosen, where not all were measured.
         folders: mask → folder of the coalition's images, relative to the report.
         images: mask → records with the fields of `ImageFile`.
         locked, unmeasured: records with the fields of `LockedComponent`, `UnmeasuredComponent`, as a plan's summary
@@ -104,8 +110,8 @@ def build_report(
     known = [_hashed(item, given) for item in _player_info(evaluation.players, players)]
     locked_records = [_hashed(_read(LockedComponent, item), given) for item in locked]
     unmeasured_records = [_hashed(_read(UnmeasuredComponent, item), given) for item in unmeasured]
-    results = player_results(evaluation, known)
     names = [info.name for info in known]
+    results = player_results(evaluation, known, groups)
     files = {mask: [_read(ImageFile, item) for item in rows] for mask, rows in (images or {}).items()}
     raw_settings = settings.model_dump(mode="json") if isinstance(settings, BaseModel) else dict(settings or {})
     moment = (created or datetime.now(timezone.utc)).astimezone(timezone.utc)
@@ -115,6 +121,8 @@ def build_report(
         distance=evaluation.distance_name,
         players=results,
         coalitions=coalition_results(evaluation, folders or {}, files),
+        groups=group_results(evaluation, groups, names),
+        sampling=sampling,
         differences=differences(evaluation, names),
         interactions=interactions(evaluation, names),
         uncertainty=uncertainty_record(evaluation),

@@ -15,6 +15,7 @@ from .evaluate import Evaluation
 from .report_schema import (
     CoalitionResult,
     Difference,
+    GroupResult,
     ImageFile,
     Interaction,
     Interval,
@@ -31,33 +32,42 @@ METHOD = (
 )
 
 
-def player_results(evaluation: Evaluation, known: Sequence[PlayerInfo]) -> list[PlayerResult]:
-    """A record for each player, in the order of the evaluation; ``known`` says where each comes from."""
-    return [_player_result(evaluation, i, info, [other.name for other in known]) for i, info in enumerate(known)]
+def player_results(
+    evaluation: Evaluation, known: Sequence[PlayerInfo], group_names: Sequence[str] = ()
+) -> list[PlayerResult]:
+    """A record for each player, in the order of the evaluation.
+
+    Args:
+        known: where each comes from.
+        group_names: of the design's groups, in their order.
+    """
+    group = {i: name for name, members in zip(group_names, evaluation.design.groups, strict=False) for i in members}
+    names = [other.name for other in known]
+    return [_player_result(evaluation, i, info, names, group.get(i)) for i, info in enumerate(known)]
 
 
 def coalition_results(
     evaluation: Evaluation, folders: Mapping[int, str], images: Mapping[int, Sequence[ImageFile]]
 ) -> list[CoalitionResult]:
-    """A record for each coalition, by bitmask."""
+    """A record for each measured coalition, by bitmask."""
     found, control = evaluation.uncertainty, evaluation.control
     return [
         CoalitionResult(
             members=list(members(mask, evaluation.players)),
             mask=mask,
-            fid=float(evaluation.distance[mask]),
-            fid_interval=None if found is None else _ends(found.fid[mask]),
-            fid_mean=float(evaluation.mean[mask]),
-            fid_covariance=float(evaluation.covariance[mask]),
-            kid=evaluation.kid[mask],
-            distance=_finite(evaluation.chosen[mask]),
-            control_distance=None if control is None else _finite(control.distance[mask]),
-            value=float(evaluation.values[mask]),
-            images=evaluation.counts[mask],
+            fid=float(evaluation.distance[i]),
+            fid_interval=None if found is None else _ends(found.fid[i]),
+            fid_mean=float(evaluation.mean[i]),
+            fid_covariance=float(evaluation.covariance[i]),
+            kid=evaluation.kid[i],
+            distance=_finite(evaluation.chosen[i]),
+            control_distance=None if control is None else _finite(control.distance[i]),
+            value=float(evaluation.values[i]),
+            images=evaluation.counts[i],
             folder=folders.get(mask),
             image_files=list(images.get(mask, ())),
         )
-        for mask in range(2 ** len(evaluation.players))
+        for mask, i in sorted(zip(evaluation.masks, range(len(evaluation.masks)), strict=True))
     ]
 
 
@@ -87,6 +97,29 @@ def interactions(evaluation: Evaluation, names: Sequence[str]) -> list[Interacti
             n_sii=value,
         )
         for group, value in evaluation.n_shapley.items()
+    ]
+
+
+def group_results(evaluation: Evaluation, group_names: Sequence[str], names: Sequence[str]) -> list[GroupResult]:
+    """A record for each group of players; none where no players are grouped.
+
+    Args:
+        group_names: of the design's groups, in their order.
+        names: of the players.
+    """
+    found, phi = evaluation.uncertainty, evaluation.group_shapley
+    if phi is None or not group_names:
+        return []
+    return [
+        GroupResult(
+            name=name,
+            members=[names[i] for i in group],
+            shapley=float(phi[g]),
+            shapley_interval=(None if found is None or found.group_shapley is None else _ends(found.group_shapley[g])),
+            share=_item(evaluation.group_share, g),
+            share_interval=None if found is None or found.group_share is None else _ends(found.group_share[g]),
+        )
+        for g, (name, group) in enumerate(zip(group_names, evaluation.design.groups, strict=True))
     ]
 
 
@@ -138,10 +171,13 @@ def headline(evaluation: Evaluation, players: Sequence[PlayerResult]) -> str:
     return text
 
 
-def _player_result(evaluation: Evaluation, i: int, info: PlayerInfo, names: Sequence[str]) -> PlayerResult:
+def _player_result(
+    evaluation: Evaluation, i: int, info: PlayerInfo, names: Sequence[str], group: str | None
+) -> PlayerResult:
     found, control = evaluation.uncertainty, evaluation.control
     return PlayerResult(
         **info.model_dump(),
+        group=group,
         shapley=float(evaluation.shapley[i]),
         shapley_interval=None if found is None else _ends(found.shapley[i]),
         share=_item(evaluation.share, i),
@@ -150,7 +186,7 @@ def _player_result(evaluation: Evaluation, i: int, info: PlayerInfo, names: Sequ
         probability_largest=None if found is None else float(found.probability_largest[i]),
         leave_one_out=float(evaluation.leave_one_out[i]),
         single=float(evaluation.single[i]),
-        ablation=float(evaluation.ablation[i]),
+        ablation=_item(evaluation.ablation, i),
         shapley_mean=_item(evaluation.shapley_mean, i),
         shapley_covariance=_item(evaluation.shapley_covariance, i),
         kid_shapley=_item(evaluation.kid_shapley, i),
@@ -161,6 +197,7 @@ def _player_result(evaluation: Evaluation, i: int, info: PlayerInfo, names: Sequ
         ),
         contrast=None if control is None else float(control.contrast[i]),
         contrast_interval=None if found is None or found.contrast is None else _ends(found.contrast[i]),
+        sampling_interval=None if evaluation.sampling is None else _ends(evaluation.sampling[i]),
         no_effect=None if evaluation.no_effect is None else evaluation.no_effect[i],
     )
 

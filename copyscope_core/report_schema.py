@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from .distances import DistanceName
 
-SCHEMA_VERSION: Literal["1.1"] = "1.1"
+SCHEMA_VERSION: Literal["1.2"] = "1.2"
 STATEMENT = "similarity contribution, not a finding of infringement"
 
 Interval = Annotated[list[float], Field(min_length=2, max_length=2)]
@@ -76,10 +76,15 @@ class PlayerResult(PlayerInfo):
     )
     leave_one_out: float = Field(description="v(N) − v(N∖i).")
     single: float = Field(description="v({i}) − v(∅).")
-    ablation: float = Field(
+    ablation: float | None = Field(
         description="Mean distance of the coalitions without the player; where a kernel distance has one reference "
-        "image, without that image's own term."
+        "image, without that image's own term; null: not all coalitions were measured."
     )
+    sampling_interval: Interval | None = Field(
+        default=None,
+        description="95% interval of φ for the choice of coalitions alone; null: all that are needed were measured.",
+    )
+    group: str | None = Field(default=None, description="Name of its group; null: none is grouped.")
     shapley_mean: float | None = Field(
         description="Part of φ from the distance of the mean features, ‖Δμ‖²; null unless FID is in use."
     )
@@ -93,6 +98,32 @@ class PlayerResult(PlayerInfo):
     contrast: float | None = Field(default=None, description="φ − φ against the control; null: no control.")
     contrast_interval: Interval | None = Field(default=None, description="Its 95% interval, or null.")
     no_effect: bool | None = Field(description="True: never changes a pixel; null: pixels were not compared.")
+
+
+class GroupResult(Record):
+    """Players that join together, such as all models of one author, and their contribution (Owen value)."""
+
+    name: str
+    members: list[str] = Field(description="Names of its players; a player that is in no group is one of its own.")
+    shapley: float = Field(description="φ of the group, the sum of its members' φ.")
+    shapley_interval: Interval | None = Field(default=None, description="Its 95% interval, or null.")
+    share: float | None = Field(description="φ/Σ|φ| over the groups; null where all are 0.")
+    share_interval: Interval | None = Field(default=None, description="Its 95% interval, or null.")
+
+
+class SamplingRecord(Record):
+    """How coalitions were chosen where not all were measured."""
+
+    estimator: Literal["regression", "permutation"]
+    coalitions: int = Field(description="How many were measured.")
+    of: int = Field(description="How many the exact value needs.")
+    budget: int = Field(description="How many might have been measured.")
+    target_width: float | None = Field(description="Width of the widest share interval to stop at; null: none.")
+    width: float | None = Field(description="Width of the widest share interval that was reached.")
+    stopped: Literal["budget", "target", "chance"] = Field(
+        description="Why no more were run; chance: the seeds' part of the widest interval is so large that more "
+        "coalitions would not narrow it."
+    )
 
 
 class LockedComponent(Component):
@@ -209,13 +240,19 @@ class ReportWarning(Record):
 class Report(Record):
     """A CopyScope report."""
 
-    schema_version: Literal["1.0", "1.1"] = SCHEMA_VERSION
+    schema_version: Literal["1.0", "1.1", "1.2"] = SCHEMA_VERSION
     statement: str = STATEMENT
     created: str = Field(description="When, UTC, ISO 8601.")
     headline: str = Field(description="The answer in one sentence.")
     distance: DistanceName = Field(default="fid", description="What v(S) is made of.")
     players: list[PlayerResult]
-    coalitions: list[CoalitionResult] = Field(description="All 2ⁿ, by bitmask.")
+    coalitions: list[CoalitionResult] = Field(description="All 2ⁿ, or those that were measured, by bitmask.")
+    groups: list[GroupResult] = Field(
+        default_factory=list, description="Contributions of groups of players; empty where none is grouped."
+    )
+    sampling: SamplingRecord | None = Field(
+        default=None, description="How coalitions were sampled; null: all that the value needs were measured."
+    )
     locked: list[LockedComponent]
     unmeasured: list[UnmeasuredComponent]
     models: list[ModelFile] = Field(description="Model files of players, locked and unmeasured components.")

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from .design import Design, membership
 from .distances import KERNELS, Coalitions, DistanceName
 from .interactions import pair_interactions
 from .resampling import resampled_frechet, resampled_kernel
-from .shapley import shapley_values
 from .statistics import (
     FEW_GROUPS,
     LARGE,
@@ -46,8 +46,9 @@ class Uncertainty:
         share: (n, 2), or None where every φ is 0.
         difference: (n, n, 2) of φᵢ − φⱼ.
         probability_largest: (n,) how probable it is that the player's φ is the largest.
+        group_shapley, group_share: (m, 2) of the design's groups; None where players are not grouped, or all φ are 0.
         pairs: (n, n, 2) of the interaction index of each pair; None for more than ``interactions.MOST_PLAYERS``.
-        fid: (2**n, 2) of d².
+        fid: (K, 2) of d².
         kid_shapley: (n, 2), or None where KID is not defined without some of the seeds.
         control_shapley, contrast: (n, 2) of φ against the control and of φ − that; None without a control.
         seeds: how many there are.
@@ -60,6 +61,8 @@ class Uncertainty:
     share: Floats | None
     difference: Floats
     probability_largest: Floats
+    group_shapley: Floats | None
+    group_share: Floats | None
     pairs: Floats | None
     fid: Floats
     kid_shapley: Floats | None
@@ -73,13 +76,20 @@ class Uncertainty:
 
 @dataclass(frozen=True, eq=False)
 class Estimates:
-    """The results that intervals are put around; meanings and shapes as in ``evaluate.Evaluation``."""
+    """The results that intervals are put around.
 
-    shapley: Floats
+    Attributes:
+        values: (K,) v(S) in the order of the design.
+        fid: (K,) d²(S).
+        kid_values, control_values: (K,) v(S) by the kernel distance, and against the control; None: there are none.
+        pairs: (n, n) interaction index of each pair, or None.
+    """
+
+    values: Floats
     fid: Floats
-    kid_shapley: Floats | None
+    kid_values: Floats | None
     pairs: Floats | None
-    control_shapley: Floats | None
+    control_values: Floats | None
 
 
 class NoIntervalError(Exception):
@@ -102,7 +112,7 @@ class _Replicates:
     """A distance of every coalition to one set of images, computed again without each group of seeds or images.
 
     Attributes:
-        by_seed: (G, 2**n); by_image: (M, 2**n), or None where the images are taken as they are.
+        by_seed: (G, K); by_image: (M, K), or None where the images are taken as they are.
     """
 
     by_seed: Floats
@@ -111,24 +121,27 @@ class _Replicates:
     image_deletions: Deletions | None
 
     def sources(self, result: Callable[[Floats], Floats]) -> list[Source]:
-        """Where chance comes from in a result: a function of the distances (…, 2**n)."""
+        """Where chance comes from in a result: a function of the distances (…, K)."""
         found = [self.seed_deletions.source(result(self.by_seed))]
         if self.by_image is not None and self.image_deletions is not None:
             found.append(self.image_deletions.source(result(self.by_image)))
         return found
 
 
-def same_seeds(clusters: Mapping[int, Sequence[int | None]] | None, counts: Sequence[int]) -> list[int]:
+def same_seeds(
+    clusters: Mapping[int, Sequence[int | None]] | None, masks: Sequence[int], counts: Sequence[int]
+) -> list[int]:
     """The seed of each image, (k,), which must be the same in every coalition.
 
     Args:
         clusters: mask → the seed of each image, in their order.
-        counts: images of each coalition, by bitmask.
+        masks: the coalitions.
+        counts: images of each.
 
     Raises:
         NoIntervalError: seeds are unknown or differ between coalitions, have unequal batches, or there is one.
     """
-    rows = [list((clusters or {}).get(mask, ())) for mask in range(len(counts))]
+    rows = [list((clusters or {}).get(mask, ())) for mask in masks]
     if [len(row) for row in rows] != list(counts) or any(seed is None for row in rows for seed in row):
         raise NoIntervalError("The seeds of the images are not known, so there is no interval.")
     if any(row != rows[0] for row in rows):
@@ -147,16 +160,20 @@ def resample(
     reference: Floats,
     control: Floats | None,
     name: DistanceName,
+    design: Design,
     estimates: Estimates,
 ) -> Uncertainty:
     """Intervals around the results of a game.
 
+    Chance comes from the seeds, from the reference images, and from the choice of coalitions where they are a sample.
+
     Args:
-        coalitions: features of all coalitions, each with the same seeds in the same order.
+        coalitions: features of the design's coalitions, each with the same seeds in the same order.
         seeds: the seed of each image, (k,); at least two.
         reference: (m, d).
         control: (c, d), or None.
         name: the distance in use.
+        design: which coalitions there are, and how φ follows.
         estimates: the results.
 
     Raises:
@@ -173,35 +190,48 @@ def resample(
     if not np.isfinite(chosen.by_seed).all():
         raise NoIntervalError("This distance is not defined without one of the two seeds, so there is no interval.")
     kid = chosen if name == "kid" else _replicates(coalitions, seeds, reference, "kid")
-    sources = chosen.sources(_shapley)
-    control_sources: list[Source] = []
+
+    def shapley(distances: Floats) -> Floats:
+        return design.shapley(_values(distances))
+
+    values, against, kid_values = estimates.values, estimates.control_values, estimates.kid_values
+    phi = design.shapley(values)
+    images = chosen.sources(shapley)
+    sources = [*images, *design.sampling(values)]
+    unrelated: list[Source] = []
     if control is not None:
-        control_sources = _replicates(coalitions, seeds, control, name).sources(_shapley)
-    phi, pairs = estimates.shapley, estimates.pairs
+        unrelated = _replicates(coalitions, seeds, control, name).sources(shapley)
+    pairs = estimates.pairs
+    table = membership(design.groups)
+    grouped = [source.apply(table) for source in sources] if design.groups else None
     return Uncertainty(
         shapley=intervals(phi, sources),
         share=share_intervals(phi, sources) if np.any(phi) else None,
         difference=difference_intervals(phi, sources),
         probability_largest=probability_largest(phi, sources),
+        group_shapley=None if grouped is None else intervals(table @ phi, grouped),
+        group_share=None if grouped is None or not np.any(table @ phi) else share_intervals(table @ phi, grouped),
         pairs=None if pairs is None else intervals(pairs, chosen.sources(lambda d: pair_interactions(_values(d)))),
         fid=intervals(estimates.fid, fid.sources(lambda distances: distances)),
         kid_shapley=(
-            intervals(estimates.kid_shapley, kid.sources(_shapley))
-            if estimates.kid_shapley is not None and np.isfinite(kid.by_seed).all()
+            intervals(design.shapley(kid_values), [*kid.sources(shapley), *design.sampling(kid_values)])
+            if kid_values is not None and np.isfinite(kid.by_seed).all()
             else None
         ),
         control_shapley=(
-            intervals(estimates.control_shapley, control_sources) if estimates.control_shapley is not None else None
+            intervals(design.shapley(against), [*unrelated, *design.sampling(against)]) if against is not None else None
         ),
         contrast=(
-            intervals(phi - estimates.control_shapley, _contrast(sources, control_sources))
-            if estimates.control_shapley is not None
+            intervals(
+                design.shapley(values - against), [*_contrast(images, unrelated), *design.sampling(values - against)]
+            )
+            if against is not None
             else None
         ),
         seeds=len(set(seeds)),
         groups=len(chosen.by_seed),
         reference_groups=0 if chosen.by_image is None else len(chosen.by_image),
-        control_groups=len(control_sources[1].deviations) if len(control_sources) > 1 else 0,
+        control_groups=len(unrelated[1].deviations) if len(unrelated) > 1 else 0,
     )
 
 
@@ -241,7 +271,3 @@ def _contrast(reference: Sequence[Source], control: Sequence[Source]) -> list[So
 def _values(distances: Floats) -> Floats:
     """v(S) = d(∅) − d(S)."""
     return distances[..., :1] - distances
-
-
-def _shapley(distances: Floats) -> Floats:
-    return shapley_values(_values(distances))

@@ -68,7 +68,7 @@ def test_parts_add_up() -> None:
     assert result.shapley_mean + result.shapley_covariance == pytest.approx(result.shapley, abs=1e-9)
     assert result.shapley.sum() == pytest.approx(result.distance[0] - result.distance[-1])
     assert abs(result.efficiency_gap) < 1e-9
-    assert result.game([[True, True, True]])[0] == result.values[-1]
+    assert result.masks == tuple(range(8))
 
 
 def test_hand_made_companions() -> None:

@@ -123,7 +123,7 @@ def test_written_report_fits_the_published_schema(tmp_path: Path) -> None:
 
 def test_keys_that_programs_rely_on() -> None:
     data = full_report().model_dump(mode="json")
-    assert data["schema_version"] == "1.1"
+    assert data["schema_version"] == "1.2"
     assert data["statement"] == "similarity contribution, not a finding of infringement"
     assert {"name", "kind", "node", "file", "sha256", "autov2", "absence", "shapley", "share", "leave_one_out"} <= set(
         data["players"][0]
@@ -402,7 +402,7 @@ def test_reading_what_is_no_report(tmp_path: Path) -> None:
     with pytest.raises(CopyScopeError, match="cannot be read"):
         load_report(tmp_path / "none.json")
     (tmp_path / "x.json").write_text('{"schema_version": "9.0"}', encoding="utf-8")
-    with pytest.raises(CopyScopeError, match=r"no CopyScope report of schema 1\.1"):
+    with pytest.raises(CopyScopeError, match=r"no CopyScope report of schema 1\.2"):
         load_report(tmp_path / "x.json")
 
 

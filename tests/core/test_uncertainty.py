@@ -155,12 +155,12 @@ def test_a_batch_is_one_unit() -> None:
 )
 def test_when_there_is_no_interval(seeds: dict[int, list[int | None]] | None, reason: str) -> None:
     with pytest.raises(NoIntervalError, match=reason):
-        same_seeds(seeds, [2, 2])
+        same_seeds(seeds, (0, 1), [2, 2])
 
 
 def test_unequal_batches_have_no_interval() -> None:
     with pytest.raises(NoIntervalError, match="different numbers of images"):
-        same_seeds({0: [0, 0, 1], 1: [0, 0, 1]}, [3, 3])
+        same_seeds({0: [0, 0, 1], 1: [0, 0, 1]}, (0, 1), [3, 3])
 
 
 def test_the_reason_is_told() -> None:
