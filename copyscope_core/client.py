@@ -26,6 +26,7 @@ from .client_errors import (
 )
 from .comfy_http import TRIES, ComfyHttp
 from .errors import HostError
+from .node_info import mapping
 
 Event = Callable[[str, Mapping[str, Any]], None]
 """Called with a websocket message's type and data, for messages about one's own prompt."""
@@ -246,9 +247,10 @@ class ComfyClient(ComfyHttp):
             await asyncio.wait_for(self.cancel(prompt_id), 10)
 
     def _checked(self, entry: dict[str, Any]) -> dict[str, Any]:
-        status = entry.get("status") or {}
-        messages = status.get("messages") or []
-        kinds = {message[0] for message in messages if isinstance(message, list) and message}
+        status = mapping(entry.get("status"))
+        messages = status.get("messages")
+        listed = messages if isinstance(messages, list) else []
+        kinds = {str(message[0]) for message in listed if isinstance(message, list) and message}
         if "execution_success" in kinds or (not kinds & _FINISHED and status.get("status_str") == "success"):
             return entry
         raise failed(messages, self.url)
@@ -270,8 +272,9 @@ class ComfyClient(ComfyHttp):
         queue = await self.get_json("queue")
         ids = {}
         for name in ("queue_running", "queue_pending"):
-            items = queue.get(name) if isinstance(queue, dict) else None
-            ids[name] = {str(item[1]) for item in items or [] if isinstance(item, list) and len(item) > 1}
+            items = mapping(queue).get(name)
+            listed = items if isinstance(items, list) else []
+            ids[name] = {str(item[1]) for item in listed if isinstance(item, list) and len(item) > 1}
         if prompt_id in ids["queue_running"]:
             return "running"
         if prompt_id in ids["queue_pending"]:

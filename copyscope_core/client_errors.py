@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from .errors import HostError
+from .node_info import mapping
 
 MINIMUM_COMFYUI = (0, 3, 64)
 NAMES_SHOWN = 10
@@ -91,9 +92,8 @@ def shown_names(names: list[str], wanted: object = None) -> str:
 
 def options_of(node_info: Mapping[str, Any], input_name: str) -> list[str] | None:
     """The names a node's input offers, from its ``/object_info``; None where the input is no list."""
-    inputs = node_info.get("input")
     for group in ("required", "optional"):
-        spec = inputs.get(group, {}).get(input_name) if isinstance(inputs, Mapping) else None
+        spec = mapping(mapping(mapping(node_info).get("input")).get(group)).get(input_name)
         if isinstance(spec, list) and spec:
             options = spec[0]
             if options == "COMBO" and len(spec) > 1 and isinstance(spec[1], Mapping):
@@ -106,10 +106,12 @@ def options_of(node_info: Mapping[str, Any], input_name: str) -> list[str] | Non
 def refused(answer: Mapping[str, Any], node_info: Callable[[str], Mapping[str, Any] | None]) -> PromptRefusedError:
     """The error for what ``POST /prompt`` found wrong; ``node_info`` gives a class's ``/object_info``."""
     parts = []
-    node_errors = answer.get("node_errors")
-    for node_id, found in node_errors.items() if isinstance(node_errors, Mapping) else ():
-        node_class = str(found.get("class_type", "?"))
-        texts = [_node_error(error, node_info(node_class)) for error in found.get("errors", [])]
+    for node_id, found in mapping(answer.get("node_errors")).items():
+        node_class = str(mapping(found).get("class_type", "?"))
+        errors = mapping(found).get("errors")
+        texts = [
+            _node_error(mapping(error), node_info(node_class)) for error in (errors if isinstance(errors, list) else ())
+        ]
         if texts:
             parts.append(f"node {node_id} ({node_class}): {'; '.join(texts)}")
     if len(parts) > _NODES_SHOWN:
@@ -124,8 +126,7 @@ def refused(answer: Mapping[str, Any], node_info: Callable[[str], Mapping[str, A
 
 
 def _node_error(error: Mapping[str, Any], info: Mapping[str, Any] | None) -> str:
-    extra = error.get("extra_info")
-    extra = extra if isinstance(extra, Mapping) else {}
+    extra = mapping(error.get("extra_info"))
     if error.get("type") == "value_not_in_list":
         name, value = str(extra.get("input_name")), extra.get("received_value")
         names = options_of(info, name) if info is not None else None
@@ -135,9 +136,9 @@ def _node_error(error: Mapping[str, Any], info: Mapping[str, Any] | None) -> str
     return one_line(f"{error.get('message', '')}: {error.get('details', '')}".strip(": "))
 
 
-def failed(messages: list[Any], where: str) -> HostError:
+def failed(messages: object, where: str) -> HostError:
     """The error for a history entry that is not a success, from its status messages."""
-    for message in messages:
+    for message in messages if isinstance(messages, list) else ():
         if not (isinstance(message, list) and len(message) == 2 and isinstance(message[1], Mapping)):
             continue
         kind, data = message

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
+import hashlib
+import io
 import logging
 import re
-import uuid
-import zipfile
-from collections.abc import Callable, Iterator, Sequence
+import stat
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from .errors import ImageError, StoreError
+from .errors import ImageError
+from .files import write_bytes_atomic
 from .images import ImageFile, Pixels, resize_bicubic
 
 if TYPE_CHECKING:
@@ -104,7 +105,8 @@ class InceptionExtractor:
 class FeatureCache:
     """Features by pixel hash: each distinct image is computed once.
 
-    Vectors lie in ``folder/<extractor id>/<pixel sha-256>.npy``; without a folder they are kept in memory.
+    Vectors lie in ``folder/<extractor id>/<pixel sha-256>.npy``, each with a checksum; without a folder they are kept
+    in memory.
 
     Raises:
         ValueError: the extractor's id is no plain folder name.
@@ -181,44 +183,48 @@ class FeatureCache:
         if path is None:
             return self._memory.get(key)
         try:
-            row = np.load(path, allow_pickle=False)
+            status = path.lstat()
+            whole = stat.S_ISREG(status.st_mode) and status.st_size <= len(_encode(self._nothing()))
+            row = _decode(path.read_bytes(), self._nothing()) if whole else None
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile) as error:
+        except OSError as error:
             log.warning("The stored features %s cannot be read (%s); they are computed again.", path, error)
             return None
-        if (
-            not isinstance(row, np.ndarray)
-            or row.shape != (self.extractor.dimension,)
-            or row.dtype != np.float32
-            or not np.isfinite(row).all()
-        ):
+        if row is None:
             log.warning("The stored features %s are damaged; they are computed again.", path)
-            return None
         return row
+
+    def _nothing(self) -> npt.NDArray[np.float32]:
+        return np.zeros(self.extractor.dimension, dtype=np.float32)
 
     def _write(self, key: str, row: npt.NDArray[np.float32]) -> None:
         path = self._path(key)
         if path is None:
             self._memory[key] = row.copy()
             return
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with _replacing(path) as temporary, temporary.open("wb") as file:
-                np.save(file, row, allow_pickle=False)
-        except OSError as error:
-            raise StoreError(
-                f"Features cannot be written to {path.parent} ({error.strerror or error}); "
-                "free some space or choose another folder."
-            ) from error
+        write_bytes_atomic(path, _encode(row))
 
 
-@contextlib.contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """A temporary name beside ``path`` that takes its place at the end, and is removed if something fails."""
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        yield temporary
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+def _encode(row: npt.NDArray[np.float32]) -> bytes:
+    """A vector as a NumPy file, with the SHA-256 of all that at its end, which ``np.load`` does not look at."""
+    buffer = io.BytesIO()
+    np.save(buffer, row.astype("<f4"), allow_pickle=False)
+    data = buffer.getvalue()
+    return data + hashlib.sha256(data).digest()
+
+
+def _decode(data: bytes, like: npt.NDArray[np.float32]) -> npt.NDArray[np.float32] | None:
+    """The vector in a file, of the shape of ``like``; None where the file is anything else or was changed.
+
+    A NumPy file without a checksum is taken too. Nothing of the file is interpreted but its numbers.
+    """
+    expected = _encode(like)[: -hashlib.sha256().digest_size]
+    body, checksum = data[: len(expected)], data[len(expected) :]
+    start = len(expected) - 4 * len(like)
+    if len(body) != len(expected) or body[:start] != expected[:start]:
+        return None
+    if checksum not in (b"", hashlib.sha256(body).digest()):
+        return None
+    row = np.frombuffer(body, dtype="<f4", offset=start).astype(np.float32)
+    return row if np.isfinite(row).all() else None

@@ -136,21 +136,34 @@ def is_image_file(value: Any) -> bool:
 
 def _parse(class_type: str, raw: Mapping[str, Any]) -> NodeInfo:
     inputs: list[InputInfo] = []
-    groups = raw.get("input") or {}
-    order = raw.get("input_order") or {}
+    groups, order = mapping(raw.get("input")), mapping(raw.get("input_order"))
+    outputs = raw.get("output")
     for group in ("required", "optional"):
-        specs = groups.get(group) or {}
-        names = [name for name in order.get(group, specs) if name in specs]
+        specs = mapping(groups.get(group))
+        listed = order.get(group)
+        names = (
+            [n for n in listed if isinstance(n, str) and n in specs]
+            if isinstance(listed, (list, tuple))
+            else list(specs)
+        )
         for name in [*names, *(name for name in specs if name not in names)]:
             inputs.append(_parse_input(name, specs[name], group == "optional"))
     return NodeInfo(
         class_type,
         tuple(inputs),
-        tuple(str(item) if not isinstance(item, list) else "COMBO" for item in raw.get("output") or ()),
+        tuple(
+            str(item) if not isinstance(item, list) else "COMBO"
+            for item in (outputs if isinstance(outputs, (list, tuple)) else ())
+        ),
         output_node=bool(raw.get("output_node")),
         paid=bool(raw.get("api_node")),
         display_name=str(raw.get("display_name") or class_type),
     )
+
+
+def mapping(value: Any) -> Mapping[str, Any]:
+    """The value if it is a JSON object; anything else that a server may have sent counts as an empty one."""
+    return value if isinstance(value, Mapping) else {}
 
 
 def _parse_input(name: str, spec: Any, optional: bool) -> InputInfo:

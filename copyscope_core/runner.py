@@ -20,6 +20,7 @@ from .client_errors import (
 from .errors import HostError
 from .graph import to_json
 from .host import ManagedHost
+from .node_info import mapping
 from .observer import Observer
 from .plan import Plan
 
@@ -96,13 +97,12 @@ class CoalitionRunner:
                 await self.client.move(self.host.url)
 
     async def _fetch(self, entry: Mapping[str, Any]) -> list[bytes]:
-        output = entry.get("outputs", {}).get(OUTPUT_NODE, {})
-        listed = output.get("images") if isinstance(output, Mapping) else None
+        listed = mapping(mapping(entry.get("outputs")).get(OUTPUT_NODE)).get("images")
         if not isinstance(listed, list) or not listed:
             raise PromptFailedError("the workflow ended without an image; a node may have blocked it")
         images = []
         for item in listed:
-            names = [str(item.get(key, "")) for key in ("filename", "subfolder", "type")]
+            names = [str(mapping(item).get(key, "")) for key in ("filename", "subfolder", "type")]
             images.append(await self.client.fetch_image(*names))
         prompt = entry.get("prompt")
         if isinstance(prompt, list) and len(prompt) > 1:

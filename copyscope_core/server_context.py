@@ -16,7 +16,7 @@ from .client_errors import ImageMissingError
 from .graph import Node
 from .keys import RunContext, file_names, launch_flags
 from .model_files import LocalModels
-from .node_info import is_image_file
+from .node_info import is_image_file, mapping
 from .observer import Observer
 from .plan import Plan
 
@@ -64,7 +64,8 @@ async def server_context(
     }
     texts = [value for node in nodes for value in node.inputs.values() if isinstance(value, str)]
     embeddings = {} if local is None else await asyncio.to_thread(local.embeddings, texts)
-    system, device = stats["system"], (stats.get("devices") or [{}])[0]
+    system, devices = mapping(stats["system"]), stats.get("devices")
+    device = mapping(devices[0] if isinstance(devices, list) and devices else None)
     environment = {
         "comfyui": system.get("comfyui_version"),
         "comfyui_pytorch": system.get("pytorch_version"),

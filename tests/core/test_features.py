@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ import pytest
 import torch
 from PIL import Image
 
-from copyscope_core import features as module
+from copyscope_core import files
 from copyscope_core.errors import ImageError, StoreError
 from copyscope_core.features import INCEPTION_ID, FeatureCache, FeatureExtractor, Features, InceptionExtractor
 from copyscope_core.images import Pixels, pixel_hash, read_folder, resize_bicubic
@@ -125,6 +126,9 @@ def npy(array: np.ndarray) -> bytes:
         npy(np.array([0, np.nan, 0], dtype=np.float32)),
         npy(np.array([1, 2, 3], dtype=object)),
         npy(np.zeros(3, dtype=np.float32)).replace(b"(3,)", b"(9**9**9,)"),
+        npy(np.zeros(3, dtype=np.float32)) + b"x" * 31,
+        npy(np.zeros(3, dtype=np.float32)) + bytes(32),
+        bytes(1 << 20),
     ],
 )
 def test_damaged_files_are_computed_again_with_a_warning(
@@ -139,6 +143,29 @@ def test_damaged_files_are_computed_again_with_a_warning(
     assert extractor.batches == [1]
     assert str(path) in caplog.text
     assert np.array_equal(np.load(path), expected(1)[0])
+
+
+def test_every_changed_byte_is_found(tmp_path: Path) -> None:
+    FeatureCache(tmp_path, Means()).features(pairs(1))
+    path = tmp_path / "means.v1" / f"{pairs(1)[0][1]}.npy"
+    data = path.read_bytes()
+    for position in range(len(data)):
+        path.write_bytes(data[:position] + bytes([data[position] ^ 1]) + data[position + 1 :])
+        assert FeatureCache(tmp_path, Means()).stored(pairs(1)[0][1]) is None
+    path.write_bytes(data[:-32])
+    assert np.array_equal(FeatureCache(tmp_path, Means()).stored(pairs(1)[0][1]), expected(1)[0])
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_pipe_or_a_link_in_the_place_of_features_is_not_opened(tmp_path: Path) -> None:
+    FeatureCache(tmp_path, Means()).features(pairs(1))
+    path = tmp_path / "means.v1" / f"{pairs(1)[0][1]}.npy"
+    elsewhere = path.rename(tmp_path / "elsewhere.npy")
+    os.mkfifo(path)
+    assert FeatureCache(tmp_path, Means()).stored(pairs(1)[0][1]) is None
+    path.unlink()
+    path.symlink_to(elsewhere)
+    assert FeatureCache(tmp_path, Means()).stored(pairs(1)[0][1]) is None
 
 
 def test_pickles_are_never_loaded(tmp_path: Path) -> None:
@@ -157,8 +184,8 @@ def test_a_write_that_fails_leaves_no_file_and_says_so(tmp_path: Path, monkeypat
     def full(*args: object, **kwargs: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(module.np, "save", full)
-    with pytest.raises(StoreError, match="No space left on device"):
+    monkeypatch.setattr(files.os, "fsync", full)
+    with pytest.raises(StoreError, match="The disk is full"):
         FeatureCache(tmp_path, Means()).features(pairs(1))
     assert list((tmp_path / "means.v1").iterdir()) == []
 

@@ -12,17 +12,16 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import shutil
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from .lab import PROMPTS, CampaignError, Client, Lab, entries, numbers
+from .lab import PROMPTS, CampaignError, Client, Lab, ask, entries, numbers
 from .proxy import cutting_proxy
 
 KILLS_AN_AUDIT = 4
@@ -156,7 +155,7 @@ class Campaign:
         undisturbed = self._post_graph()
         span, expected = undisturbed
         while self.counts["kill graph's server"] < wanted:
-            _remove(runs)
+            shutil.rmtree(runs, ignore_errors=True)
             for _ in range(min(KILLS_AN_AUDIT, wanted - self.counts["kill graph's server"])):
                 prompt = self._queue_graph()
                 time.sleep(self.chance.uniform(0.05, 1.0) * span)
@@ -170,12 +169,11 @@ class Campaign:
                 raise CampaignError("the report of an audit in a graph differs from the undisturbed one")
 
     def _queue_graph(self) -> str:
-        body = json.dumps({"prompt": self.lab.graph()}).encode("utf-8")
-        answer = _http(f"{self.lab.host.url}/prompt", body)
+        answer = ask(f"{self.lab.host.url}/prompt", {"prompt": self.lab.graph()})
         return str(answer["prompt_id"])
 
     def _done(self, prompt: str) -> bool:
-        return bool(_http(f"{self.lab.host.url}/history/{prompt}"))
+        return bool(ask(f"{self.lab.host.url}/history/{prompt}"))
 
     def _post_graph(self) -> tuple[float, Any]:
         started = time.monotonic()
@@ -184,7 +182,7 @@ class Campaign:
             if time.monotonic() - started > 300:
                 raise CampaignError("an audit in a graph hangs")
             time.sleep(0.05)
-        entry = _http(f"{self.lab.host.url}/history/{prompt}")[prompt]
+        entry = ask(f"{self.lab.host.url}/history/{prompt}")[prompt]
         if entry["status"]["status_str"] != "success":
             raise CampaignError(f"an audit in a graph failed: {entry['status']}")
         report = entry["outputs"]["23"]["copyscope_report"][0]
@@ -242,11 +240,11 @@ class Campaign:
         lab = self.lab
         out = lab.new_out("interrupt")
         client = lab.client(out, server=lab.host.url)
-        while entries(out) < 2 and client.running:
+        while entries(out) < 1 and client.running:
             time.sleep(0.01)
         while client.running:
-            if _http(f"{lab.host.url}/queue")["queue_running"]:
-                _http(f"{lab.host.url}/interrupt", b"{}")
+            if ask(f"{lab.host.url}/queue")["queue_running"]:
+                ask(f"{lab.host.url}/interrupt", {})
             time.sleep(0.05)
         ended = client.wait()
         if ended.code != 2 or "stopped" not in ended.said:
@@ -322,19 +320,6 @@ class Campaign:
         """At most the coalition in flight is redone at each kill."""
         if prompts > PROMPTS + kills:
             raise CampaignError(f"{out.name}: {prompts} prompts for {PROMPTS} and {kills} kills")
-
-
-def _http(url: str, body: bytes | None = None) -> Any:
-    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=60) as answer:
-        data = answer.read()
-    return json.loads(data) if data else None
-
-
-def _remove(folder: Path) -> None:
-    import shutil
-
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def main() -> int:

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,9 +23,9 @@ from ..core.images_on_disk import image_folder
 from ..host.audits import audited, node, plain
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-SEEDS = 2
+SEEDS = 1
 PROMPTS = 4 * SEEDS + 1
-"""Prompts of an undisturbed audit: four coalitions at two seeds, and the whole one once more."""
+"""Prompts of an undisturbed audit: four coalitions, and the whole one once more."""
 
 Workflow = dict[str, dict[str, Any]]
 
@@ -70,13 +71,12 @@ class Lab:
         image_folder(self.base / "input" / "ref", 3)
         self.file = self.folder / "workflow.json"
         self.file.write_text(json.dumps(workflow()), encoding="utf-8")
-        # Without a cache every coalition is sampled anew, so that there is something to kill.
-        flags = ("--cpu", "--cache-none")
-        self.host = ManagedHost(self.comfyui, flags, self.folder / "kept.log", self.base)
+        self.host = ManagedHost(self.comfyui, ("--cpu",), self.folder / "kept.log", self.base)
 
     def new_out(self, name: str) -> Path:
-        """A run folder for one more audit."""
+        """A run folder for one more audit. The kept server forgets what it made, so that there is something to kill."""
         self.audits += 1
+        ask(f"{self.host.url}/free", {"unload_models": True, "free_memory": True})
         return self.folder / "runs" / f"{self.audits:03d}-{name}"
 
     def order(self, *words: str) -> None:
@@ -88,7 +88,7 @@ class Lab:
         """Start ``copyscope audit`` on a server, or with a ComfyUI of its own where none is named."""
         words = ["audit", self.file, "--reference", self.base / "input" / "ref", "--out", out, "--device", "cpu"]
         words += ["--seeds", SEEDS, "--timeout", timeout, "--comfyui", self.comfyui, "--base-directory", self.base]
-        words += ["--server", server] if server else ["--comfyui-arg=--cpu", "--comfyui-arg=--cache-none"]
+        words += ["--server", server] if server else ["--comfyui-arg=--cpu"]
         return Client([str(word) for word in words], out, self.folder / "state")
 
     def finish(self, out: Path, *, server: str | None = None) -> None:
@@ -177,6 +177,15 @@ class Client:
         if "Traceback (most recent" in said or self.process.returncode not in (0, 2, -9):
             raise CampaignError(f"{self.out.name}: the client ended with {self.process.returncode}: {said[-3000:]}")
         return Ended(self.process.returncode, said)
+
+
+def ask(url: str, body: Any = None) -> Any:
+    """The JSON that a server answers: to a POST where there is a body, else to a GET."""
+    data = None if body is None else json.dumps(body).encode("utf-8")
+    request = urllib.request.Request(url, data, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        found = answer.read()
+    return json.loads(found) if found else None
 
 
 def numbers(path: Path) -> Any:

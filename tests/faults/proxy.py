@@ -25,25 +25,30 @@ class CuttingProxy:
         self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        first = await reader.read(1 << 16)
         there, back = await asyncio.open_connection("127.0.0.1", self.target)
-        back.write(first)
-        pumps = [asyncio.create_task(_pump(reader, back)), asyncio.create_task(_pump(there, writer))]
-        if b" /ws" in first.split(b"\r\n", 1)[0]:
-            await asyncio.wait(pumps, timeout=CUT_AFTER)
-            self.cut += 1
-        else:
-            await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
-            await asyncio.sleep(0.05)
-        for task in pumps:
+        upgraded = asyncio.Event()
+        pumps = [asyncio.create_task(_pump(reader, back, upgraded)), asyncio.create_task(_pump(there, writer))]
+        cut = asyncio.create_task(self._cut(upgraded))
+        await asyncio.wait([*pumps, cut], return_when=asyncio.FIRST_COMPLETED)
+        for task in (*pumps, cut):
             task.cancel()
         for stream in (writer, back):
             stream.close()
 
+    async def _cut(self, upgraded: asyncio.Event) -> None:
+        await upgraded.wait()
+        await asyncio.sleep(CUT_AFTER)
+        self.cut += 1
 
-async def _pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+
+async def _pump(
+    source: asyncio.StreamReader, sink: asyncio.StreamWriter, upgraded: asyncio.Event | None = None
+) -> None:
+    """Pass bytes on; a connection that was used for other requests may become a websocket at any of them."""
     with contextlib.suppress(OSError):
         while data := await source.read(1 << 16):
+            if upgraded is not None and data.startswith(b"GET /ws"):
+                upgraded.set()
             sink.write(data)
             await sink.drain()
 
