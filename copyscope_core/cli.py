@@ -1,4 +1,4 @@
-"""The command line: ``copyscope plan | audit | score | verify | runs | fid | shapley | demo``.
+"""The command line: ``copyscope plan | audit | score | verify | compare | runs | fid | shapley | demo``.
 
 Results go to stdout, all else to stderr; with ``--json`` stdout is exactly one JSON object. A ``CopyScopeError`` is one
 sentence and exit code 2; Ctrl-C is exit code 130.
@@ -180,6 +180,7 @@ def score(
 
 
 app.command()(cli_evidence.verify)
+app.command()(cli_evidence.compare)
 
 
 @app.command()

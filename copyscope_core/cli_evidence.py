@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from . import cli_options as opt
-from .terminal import observer, print_json, say
+from .terminal import observer, print_json, say, table
 
 
 def verify(
@@ -50,3 +50,29 @@ def verify(
             say(f"SHA-256 of the manifest: {result.manifest_sha256}")
     if not result.holds:
         raise typer.Exit(1)
+
+
+def compare(
+    reports: Annotated[list[Path], typer.Argument(metavar="REPORT REPORT...", help="report.json files or folders.")],
+    html: Annotated[Path | None, typer.Option("--html", help="Write the comparison to this HTML file too.")] = None,
+    json: opt.Json = False,
+) -> None:
+    """Put reports side by side: one reference against several workflows, or one workflow against several artists."""
+    from .compare import compare, comparison_text, read_reports, write_comparison
+
+    found = compare(read_reports(reports))
+    if html is not None:
+        write_comparison(found, html)
+    if json:
+        print_json(found.as_json())
+        return
+    say(found.what)
+    for reason in found.reasons:
+        say(reason)
+    say(f"\nContributions in {found.unit}, with 95% intervals and shares:")
+    say(table(*comparison_text(found)))
+    say()
+    for note in found.notes:
+        say(note)
+    if html is not None:
+        say(f"\nWritten: {html.absolute()}")

@@ -82,60 +82,47 @@ def render_html(
             cannot be read is shown as missing.
         reference_images: the rights holder's images; leave out to keep them private.
     """
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES, encoding="utf-8"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["num"] = number
-    environment.filters["signed"] = signed
-    environment.filters |= {
-        "percent": percent,
-        "ends": interval_text,
-        "percent_ends": percent_interval,
-        "probability": probability,
-    }
-    css, script = (_read(name) for name in ("report.css", "report.js"))
     info = DISTANCES[report.distance]
     album = Album(images or {}, reference_images)
     cards = _cards(report, album)
     by_mask = {card.coalition.mask: card for card in cards}
     serious, notes = _divided(report.warnings)
-    return environment.get_template("report.html.j2").render(
-        report=report,
-        whole=whole(report),
-        css=Markup(css),  # noqa: S704 - our own file
-        script=Markup(script),  # noqa: S704 - our own file
-        style_hash=_policy_hash(css),
-        script_hash=_policy_hash(script),
-        serious=serious,
-        notes=notes,
-        chart=chart(report.ranked(), info),
-        lattice=lattice(report),
-        sides=sides(report, album),
-        changes=changes(report, album),
-        heat=heat_map(report),
-        triples=strongest(report, 3, TRIPLES),
-        unsure=unsure,
-        apart=not_told_apart(report),
-        apart_named=PAIRS_NAMED,
-        info=info,
-        digits=max(2, info.digits),
-        distance_of=distance_of,
-        terms=terms_for(report.distance),
-        cards=cards,
-        everything=by_mask[max(by_mask)],
-        nothing=by_mask[min(by_mask)],
-        has_images=any(card.thumbnails for card in cards),
-        reference=[album.reference(place) for place in range(min(len(reference_images), REFERENCE_IMAGES))],
-        reference_more=max(0, report.reference.count - REFERENCE_IMAGES),
-        hash_rows=_hash_rows(report),
-        hash_total=sum(len(coalition.image_files) for coalition in report.coalitions),
-        settings=_pretty(report.settings),
-        pretty=_pretty,
-        workflow=None if report.workflow is None else _pretty(report.workflow),
+    return (
+        page_environment()
+        .get_template("report.html.j2")
+        .render(
+            report=report,
+            whole=whole(report),
+            script=Markup(_read("report.js")),  # noqa: S704 - our own file
+            script_hash=_policy_hash(_read("report.js")),
+            **page_style(),
+            serious=serious,
+            notes=notes,
+            chart=chart(report.ranked(), info),
+            lattice=lattice(report),
+            sides=sides(report, album),
+            changes=changes(report, album),
+            heat=heat_map(report),
+            triples=strongest(report, 3, TRIPLES),
+            unsure=unsure,
+            apart=not_told_apart(report),
+            apart_named=PAIRS_NAMED,
+            info=info,
+            digits=max(2, info.digits),
+            distance_of=distance_of,
+            terms=terms_for(report.distance),
+            cards=cards,
+            everything=by_mask[max(by_mask)],
+            nothing=by_mask[min(by_mask)],
+            has_images=any(card.thumbnails for card in cards),
+            reference=[album.reference(place) for place in range(min(len(reference_images), REFERENCE_IMAGES))],
+            reference_more=max(0, report.reference.count - REFERENCE_IMAGES),
+            hash_rows=_hash_rows(report),
+            hash_total=sum(len(coalition.image_files) for coalition in report.coalitions),
+            settings=_pretty(report.settings),
+            pretty=_pretty,
+            workflow=None if report.workflow is None else _pretty(report.workflow),
+        )
     )
 
 
@@ -153,6 +140,32 @@ def write_html(
     path = folder / "report.html"
     write_bytes_atomic(path, render_html(report, images, reference_images).encode("utf-8"))
     return path
+
+
+def page_environment() -> Environment:
+    """The templates' environment: everything is escaped, and the filters turn numbers into text."""
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES, encoding="utf-8"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "num": number,
+        "signed": signed,
+        "percent": percent,
+        "ends": interval_text,
+        "percent_ends": percent_interval,
+        "probability": probability,
+    }
+    return environment
+
+
+def page_style() -> dict[str, Any]:
+    """The style sheet of a page, and its hash for the content security policy."""
+    css = _read("report.css")
+    return {"css": Markup(css), "style_hash": _policy_hash(css)}  # noqa: S704 - our own file
 
 
 @functools.cache
