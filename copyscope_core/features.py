@@ -6,7 +6,6 @@ import hashlib
 import io
 import logging
 import re
-import stat
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeAlias
@@ -15,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .errors import ImageError
-from .files import write_bytes_atomic
+from .files import read_plain, write_bytes_atomic
 from .images import ImageFile, Pixels, resize_bicubic
 
 if TYPE_CHECKING:
@@ -183,9 +182,8 @@ class FeatureCache:
         if path is None:
             return self._memory.get(key)
         try:
-            status = path.lstat()
-            whole = stat.S_ISREG(status.st_mode) and status.st_size <= len(_encode(self._nothing()))
-            row = _decode(path.read_bytes(), self._nothing()) if whole else None
+            like = np.zeros(self.extractor.dimension, dtype=np.float32)
+            row = _decode(read_plain(path, len(_encode(like))), like)
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -194,9 +192,6 @@ class FeatureCache:
         if row is None:
             log.warning("The stored features %s are damaged; they are computed again.", path)
         return row
-
-    def _nothing(self) -> npt.NDArray[np.float32]:
-        return np.zeros(self.extractor.dimension, dtype=np.float32)
 
     def _write(self, key: str, row: npt.NDArray[np.float32]) -> None:
         path = self._path(key)

@@ -7,6 +7,7 @@ import errno
 import json
 import os
 import secrets
+import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,22 @@ from .errors import StoreError
 
 TEMPORARY_SUFFIX = ".copyscope-tmp"
 _REPLACE_TRIES = 20
+
+
+def read_plain(path: Path, most: int) -> bytes:
+    """The bytes of a regular file. Links, pipes and files of more than ``most`` bytes are not opened.
+
+    Raises:
+        FileNotFoundError: there is none.
+        OSError: it is no regular file, too large, or cannot be read.
+    """
+    status = path.lstat()
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "it is not a plain file", str(path))
+    if status.st_size > most:
+        raise OSError(errno.EFBIG, f"it is larger than {most:,} bytes", str(path))
+    with path.open("rb") as stream:
+        return stream.read(most)
 
 
 def write_bytes_atomic(path: Path, data: bytes) -> None:

@@ -12,12 +12,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from .errors import StoreError
-from .files import write_json_atomic
+from .files import read_plain, write_json_atomic
 
 Progress = Callable[[int, int], None]
 """Called with (bytes done, bytes in all); may raise to stop the hashing."""
 
 CHUNK = 4 << 20
+MAX_CACHE_BYTES = 1 << 28
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 _LOG = logging.getLogger(__name__)
 
@@ -83,7 +84,7 @@ class HashCache:
 
     def _load(self) -> dict[str, object]:
         try:
-            data = json.loads(self.path.read_bytes())
+            data = json.loads(read_plain(self.path, MAX_CACHE_BYTES))
         except FileNotFoundError:
             return {}
         except (OSError, ValueError, RecursionError):

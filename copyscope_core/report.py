@@ -20,7 +20,7 @@ from pydantic import BaseModel, ValidationError
 from . import __version__
 from .errors import CopyScopeError, GameError
 from .evaluate import Caution, Evaluation
-from .files import write_json_atomic
+from .files import read_plain, write_json_atomic
 from .report_results import (
     coalition_results,
     differences,
@@ -49,6 +49,8 @@ from .settings import describe
 from .uncertainty import ONE_SEED
 
 __all__ = ["Report", "build_report", "describe_environment", "load_report", "plain", "summary_text", "write_report"]
+
+_MAX_BYTES = 1 << 30
 
 _R = TypeVar("_R", bound=Record)
 _C = TypeVar("_C", bound=Component)
@@ -181,9 +183,11 @@ def load_report(path: Path) -> Report:
         CopyScopeError: the file is missing, no JSON, or no report of this schema version.
     """
     try:
-        return Report.model_validate_json(path.read_bytes())
+        return Report.model_validate_json(read_plain(path, _MAX_BYTES))
     except OSError as error:
-        raise CopyScopeError(f"The report {path} cannot be read ({error.strerror}); check its name.") from error
+        raise CopyScopeError(
+            f"The report {path} cannot be read ({error.strerror or error}); check its name."
+        ) from error
     except ValidationError as error:
         raise CopyScopeError(f"{path} is no CopyScope report of schema {SCHEMA_VERSION}: {describe(error)}.") from error
 

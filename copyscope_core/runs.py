@@ -16,8 +16,8 @@ import platformdirs
 from filelock import FileLock, Timeout
 
 from .errors import StoreError
-from .files import TEMPORARY_SUFFIX, disk_errors, write_json_atomic
-from .store import COALITIONS, ENTRY_FILE, FEATURES, LOCK_FILE, RUN_FILE, RunStore, read_run_file
+from .files import TEMPORARY_SUFFIX, disk_errors, read_plain, write_json_atomic
+from .store import COALITIONS, ENTRY_FILE, FEATURES, LOCK_FILE, MAX_JSON_BYTES, RUN_FILE, RunStore, read_run_file
 
 STATE_VARIABLE = "COPYSCOPE_STATE_DIR"
 LOG_FILE = "comfyui.log"
@@ -150,7 +150,7 @@ def _list_path() -> Path:
 
 def _read_list() -> list[str]:
     try:
-        data = json.loads(_list_path().read_bytes())
+        data = json.loads(read_plain(_list_path(), MAX_JSON_BYTES))
     except FileNotFoundError:
         return []
     except (OSError, ValueError, RecursionError):

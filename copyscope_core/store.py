@@ -8,6 +8,7 @@ command makes it again.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import logging
@@ -26,8 +27,8 @@ from typing import Any
 from filelock import FileLock, SoftFileLock, Timeout
 
 from .errors import StoreError
-from .files import TEMPORARY_SUFFIX, disk_errors, sync_folder, write_json_atomic, write_synced
-from .images import ImageFile, read_image
+from .files import TEMPORARY_SUFFIX, disk_errors, read_plain, sync_folder, write_json_atomic, write_synced
+from .images import MAX_FILE_BYTES, ImageFile, read_image
 
 RUN_FILE = "run.json"
 RUN_MARK = "copyscope_run"
@@ -36,6 +37,8 @@ ENTRY_FILE = "entry.json"
 COALITIONS = "coalitions"
 FEATURES = "features"
 STALE_SECONDS = 600.0
+MAX_JSON_BYTES = 1 << 28
+"""No file of CopyScope's own that holds JSON comes near this."""
 
 _VERSION = 1
 _KEY = re.compile(r"[0-9a-f]{64}\Z")
@@ -250,12 +253,10 @@ class RunStore:
 
 
 def read_run_file(folder: Path) -> dict[str, Any] | None:
-    """What a folder's ``run.json`` holds; None where it is absent, a link, damaged (logged) or not CopyScope's."""
+    """What a folder's ``run.json`` holds; None where it is absent, damaged or a link (logged), or not CopyScope's."""
     path = folder / RUN_FILE
     try:
-        if not stat.S_ISREG(path.lstat().st_mode):
-            return None
-        data = json.loads(path.read_bytes())
+        data = json.loads(read_plain(path, MAX_JSON_BYTES))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, RecursionError) as error:
@@ -330,14 +331,14 @@ def _stored_image(item: Any) -> StoredImage:
 
 
 def _regular(path: Path) -> bytes:
-    """The bytes of a regular file. Raises _Damaged where it is missing or a link, StoreError where unreadable."""
+    """The bytes of a file. Raises _Damaged where it is missing, no file or absurdly large, StoreError if unreadable."""
     try:
-        if not stat.S_ISREG(path.lstat().st_mode):
-            raise _Damaged(f"{path.name} is not a plain file")
-        return path.read_bytes()
+        return read_plain(path, MAX_FILE_BYTES)
     except FileNotFoundError as error:
         raise _Damaged(f"{path.name} is missing") from error
     except OSError as error:
+        if error.errno in (errno.EINVAL, errno.EFBIG):
+            raise _Damaged(f"{path.name}: {error.strerror}") from error
         raise StoreError(f"{path} cannot be read ({error.strerror or error}); check the folder's rights.") from error
 
 

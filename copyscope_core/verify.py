@@ -19,6 +19,7 @@ import numpy as np
 from .coalitions import label
 from .errors import CopyScopeError, GameError, ImageError, StoreError
 from .features import FeatureCache, FeatureExtractor
+from .files import read_plain
 from .hashes import file_sha256
 from .images import ImageFile, match_reference, pixel_hash, read_folder, read_image
 from .manifest import Manifest, kept, read_manifest, workflow_sha256
@@ -27,7 +28,7 @@ from .report import load_report
 from .report_schema import ImageFile as ImageRecord
 from .report_schema import Reference, Report
 from .runs import MANIFEST_FILE, WORKFLOWS_FILE
-from .store import COALITIONS, FEATURES, read_run_file
+from .store import COALITIONS, FEATURES, MAX_JSON_BYTES, read_run_file
 from .verify_numbers import Finding, compare_numbers, evaluate_again, stored_features
 
 SAMPLE = 16
@@ -170,7 +171,7 @@ class Verifier:
         if not known:
             return
         try:
-            stored = json.loads((self.folder / WORKFLOWS_FILE).read_bytes())
+            stored = json.loads(read_plain(self.folder / WORKFLOWS_FILE, MAX_JSON_BYTES))
         except (OSError, ValueError, RecursionError):
             stored = None
         for mask, digest in known.items():
@@ -285,12 +286,14 @@ class Verifier:
     def _scored_images(self, report: Report, run: Mapping[str, Any]) -> Iterator[tuple[int, list[ImageFile]]]:
         """Images that lie where they were scored; a coalition's are told apart by their pixels."""
         root = self.images or Path(str(run["score"]))
-        folders = {item["mask"]: item["folder"] for item in run.get("coalitions", ()) if isinstance(item, dict)}
+        listed = run.get("coalitions")
+        rows = [item for item in (listed if isinstance(listed, list) else ()) if isinstance(item, dict)]
+        folders = {str(row.get("mask")): row.get("folder") for row in rows}
         names = [player.name for player in report.players]
         for item in report.coalitions:
             where = f"images of {label(item.mask, names)}"
             try:
-                path = root / str(folders[item.mask])
+                path = root / str(folders[str(item.mask)])
                 if not path.resolve().is_relative_to(root.resolve()):
                     raise ImageError(f"{path} leads out of {root}")
                 present = {image.pixel_sha256: image for image in read_folder(path)}

@@ -1,0 +1,114 @@
+"""Damaged workflows, node lists and settings: a plan or one sentence."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from copyscope_core.cli_audit import print_plan
+from copyscope_core.convert import convert, is_ui_format
+from copyscope_core.graph import parse_graph, read_json, to_json
+from copyscope_core.node_info import NodeCatalog, bundled_catalog
+from copyscope_core.plan import embedded_settings, make_plan
+from copyscope_core.settings import AuditSettings, load_settings
+
+from ..core.workflows import with_lora
+from .harness import fuzzed, guarded
+from .mutations import TEXTS, as_json, damaged, damaged_bytes
+
+ROOT = Path(__file__).resolve().parents[2]
+OBJECT_INFO: dict[str, Any] = json.loads((ROOT / "copyscope_core/data/object_info.json").read_text(encoding="utf-8"))
+UI_INFO: dict[str, Any] = json.loads((ROOT / "tests/data/ui/object_info.json").read_text(encoding="utf-8"))
+API = [json.loads(path.read_text(encoding="utf-8")) for path in sorted((ROOT / "workflows/api").glob("*.json"))]
+API.append(with_lora())
+UI = [json.loads(path.read_text(encoding="utf-8")) for path in sorted((ROOT / "workflows").glob("*.json"))]
+UI += [
+    json.loads(path.read_text(encoding="utf-8"))["ui"]
+    for path in sorted((ROOT / "tests/data/ui").glob("*.json"))
+    if path.stem != "object_info"
+]
+SETTINGS = [
+    AuditSettings().model_dump(mode="json"),
+    {"seeds": 2, "baseline_checkpoint": "b.safetensors", "key_prompts": ["by hokusai", "a wave"], "lock": ["VAE"]},
+    {"players": ["lora"], "image_players": ["1"], "baseline_models": {"1": "b.safetensors"}, "output": "9"},
+]
+COALITIONS = 8
+"""Coalitions that are rewritten of each plan."""
+
+
+def plan_all(graph: Any, catalog: NodeCatalog, settings: AuditSettings | None = None) -> None:
+    """Plan a workflow, rewrite some coalitions, and print the plan."""
+    parsed = parse_graph(graph)
+    plan = make_plan(parsed, catalog, (settings or AuditSettings()).over(embedded_settings(parsed)))
+    for mask in plan.coalitions[:COALITIONS]:
+        rewritten, target = plan.rewriter.graph(mask, 1, "again")
+        assert target.node in rewritten
+        json.dumps(to_json(rewritten))
+    summary = plan.summary()
+    json.dumps(summary)
+    with contextlib.redirect_stdout(io.StringIO()):
+        print_plan(summary)
+
+
+@fuzzed(2)
+@given(damaged(API))
+def test_api_workflows(graph: Any) -> None:
+    with guarded():
+        plan_all(graph, bundled_catalog())
+
+
+@fuzzed()
+@given(damaged(UI))
+def test_ui_workflows(data: Any) -> None:
+    with guarded():
+        if is_ui_format(data):
+            plan_all(convert(data, UI_INFO).graph, NodeCatalog(UI_INFO, live=False))
+
+
+@fuzzed(0.5)
+@given(damaged_bytes([as_json(item) for item in API + UI]))
+def test_workflow_files(data: bytes) -> None:
+    with guarded() as folder:
+        path = folder / "workflow.json"
+        path.write_bytes(data)
+        graph = read_json(path)
+        if is_ui_format(graph):
+            graph = convert(graph, UI_INFO).graph
+        plan_all(graph, bundled_catalog())
+
+
+@fuzzed(0.5)
+@given(st.sampled_from(API), st.data())
+def test_node_lists_of_servers(graph: Any, data: st.DataObject) -> None:
+    classes = {node["class_type"] for node in graph.values()}
+    known = {name: copy.deepcopy(OBJECT_INFO[name]) for name in classes if name in OBJECT_INFO}
+    info = data.draw(damaged([known]))
+    with guarded():
+        plan_all(graph, NodeCatalog(info, live=True))
+
+
+@fuzzed(0.5)
+@given(damaged(SETTINGS, most=3), st.sampled_from(API))
+def test_settings_files(data: Any, graph: Any) -> None:
+    with guarded() as folder:
+        path = folder / "settings.json"
+        path.write_bytes(as_json(data))
+        plan_all(graph, bundled_catalog(), load_settings(path))
+
+
+@fuzzed(0.25)
+@given(st.sampled_from([0, 1, 2]), st.sampled_from(TEXTS), st.sampled_from(TEXTS))
+def test_hostile_names(index: int, name: str, phrase: str) -> None:
+    graph = with_lora(text=f"a wave, {phrase}, by hokusai")
+    graph["2"]["inputs"]["lora_name"] = name
+    graph["1"]["_meta"] = {"title": name}
+    settings = [AuditSettings(), AuditSettings(baseline_checkpoint=name), AuditSettings(neutral_prompt=phrase)][index]
+    with guarded():
+        plan_all(graph, bundled_catalog(), settings)
