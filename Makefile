@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint clean
+.PHONY: demo test fuzz faults matrix lint clean
 
 demo: $(VENV)/.installed
 	$(BIN)/copyscope demo --out demo-out
@@ -12,7 +12,20 @@ test: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive copyscope_core nodes __init__.py
 	$(BIN)/pytest
+
+# Some 30,000 damaged workflows, tables, images, models, run folders and answers of servers: docs/security.md.
+fuzz: $(VENV)/.installed-dev
+	COPYSCOPE_FUZZ_EXAMPLES=1200 $(BIN)/pytest tests/fuzz --hypothesis-show-statistics
+
+# At least 100 kills and the other faults of docs/faults.md, on a real ComfyUI.
+faults: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.faults.campaign --out test-artifacts/faults
+
+# The host tests on any number of ComfyUI folders: make matrix HOSTS="path path"
+matrix: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.host.matrix $(HOSTS)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .
