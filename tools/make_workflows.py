@@ -93,7 +93,8 @@ def scoring(coalitions: str, reference_node: bool = False) -> Graph:
         control_folder="(none)",
         distance="fid",
     )
-    graph = {"22": fid, "23": node("CopyScopeShapleyReport", game=["22", 0], show_reference=True)}
+    report = node("CopyScopeShapleyReport", game=["22", 0], show_reference=True, private=False)
+    graph = {"22": fid, "23": report}
     if reference_node:
         fid["inputs"].update(reference_folder="(none)", reference=["24", 0])
         graph["24"] = node("CopyScopeLoadReference", folder="reference")

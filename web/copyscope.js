@@ -9,7 +9,7 @@ import { app } from '../../scripts/app.js'
 import { AUDIT_COMMAND, AUDIT_LABEL, auditImage, imageSlot, isAudited, selectedNode } from './copyscope/audit_menu.js'
 import { clearBadges, showBadges } from './copyscope/badges.js'
 import { addStyleSheet } from './copyscope/dom.js'
-import { nodeByExecutionId } from './copyscope/graph.js'
+import { firstSource, nodeByExecutionId } from './copyscope/graph.js'
 import { ProgressView } from './copyscope/progress_view.js'
 import { ReportView } from './copyscope/report_view.js'
 
@@ -50,7 +50,7 @@ function showReport(node, output) {
   reports.get(node)?.show(report, output.copyscope_files ?? [])
   const root = node.graph?.rootGraph ?? app.graph
   clearBadges(root)
-  showBadges(root, report)
+  showBadges(root, report, firstSource(node, 2))
 }
 
 function addProgress(node) {

@@ -189,9 +189,27 @@ def test_panels_are_not_saved_with_the_workflow(opened: Page) -> None:
     execute(opened, fakes.output())
     say(opened, "1 of 9: style, seed +0")
     saved = {node["id"]: node for node in frontend.serialize(opened)["nodes"]}
-    assert saved[REPORT]["widgets_values"] == [True]
+    assert saved[REPORT]["widgets_values"] == [True, False]
     assert saved[21]["widgets_values"] == [8, 256]
     assert frontend.graph_to_prompt(opened)["21"]["inputs"] == api_workflow("quick-start")["21"]["inputs"]
+
+
+def test_players_of_loader_coalitions_carry_their_share_on_it(page: Page) -> None:
+    import frontend
+
+    ui = json.loads((REPOSITORY / "workflows" / "loader-coalitions.json").read_text(encoding="utf-8"))
+    frontend.load_ui(page, ui)
+    ids = {node["type"]: node["id"] for node in ui["nodes"]}
+    output = fakes.output()
+    page.evaluate(
+        "([id, output]) => window.app.graph.getNodeById(id).onExecuted(output)", [ids["CopyScopeShapleyReport"], output]
+    )
+    found = [text for text in badges(page, ids["CopyScopeLoaderCoalitions"]) if "share" in text]
+    assert [text.split(":")[0] for text in found] == [
+        name if len(name) <= 18 else f"{name[:18]}…".split(":")[0] for name in fakes.PLAYERS
+    ]
+    frontend.screenshot(page, "loader-coalitions-badges")
+    assert frontend.page_errors(page) == []
 
 
 def test_menu_adds_and_wires_an_audit(page: Page) -> None:
@@ -223,7 +241,9 @@ def test_menu_adds_and_wires_an_audit(page: Page) -> None:
     assert overlaps == []
     assert frontend.unsaved_step(page) == [], "what is added is one step to undo, even after a run"
     page.keyboard.press("Control+z")
-    page.wait_for_function("count => window.app.graph.nodes.length === count", arg=len(plain()["nodes"]), timeout=20_000)
+    page.wait_for_function(
+        "count => window.app.graph.nodes.length === count", arg=len(plain()["nodes"]), timeout=20_000
+    )
     assert set(frontend.graph_to_prompt(page)) == {str(node["id"]) for node in plain()["nodes"]}
     assert frontend.page_errors(page) == []
 

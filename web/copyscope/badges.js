@@ -7,12 +7,22 @@ const COLOURS = { toward: '#0f6fb8', away: '#b4540a', none: '#5c6472' }
 /** @type {WeakSet<object>} */
 const ours = new WeakSet()
 
+/** The one node that holds a whole workflow, so that its players have no nodes of their own in the graph. */
+const LOADER = 'CopyScopeLoaderCoalitions'
+const MOST_LETTERS = 18
+
 /**
- * Put a badge on every player's node; players that share a node (prompt phrases) share the badge.
+ * Put a badge on every player's node; players that share a node (prompt phrases) share the badge. Those of Loader
+ * Coalitions have one each on that node.
  * @param {object} root the root graph
  * @param {{players: object[], workflow: object | null}} report
+ * @param {object | null} source the node that the audit came from
  */
-export function showBadges(root, report) {
+export function showBadges(root, report, source = null) {
+  if (source?.comfyClass === LOADER) {
+    for (const player of report.players) put(source, [player], `${clip(player.name)}: `)
+    return
+  }
   const byNode = new Map()
   for (const player of report.players) {
     if (player.node !== null) byNode.set(player.node, [...(byNode.get(player.node) ?? []), player])
@@ -20,12 +30,20 @@ export function showBadges(root, report) {
   for (const [id, players] of byNode) {
     const node = nodeByExecutionId(root, id)
     if (!node || node.comfyClass !== report.workflow?.[id]?.class_type) continue
-    const badge = makeBadge(players)
-    if (!badge) continue
-    ours.add(badge)
-    node.badges.push(badge)
-    refresh(node)
+    put(node, players)
   }
+}
+
+function put(node, players, label = '') {
+  const badge = makeBadge(players, label)
+  if (!badge) return
+  ours.add(badge)
+  node.badges.push(badge)
+  refresh(node)
+}
+
+function clip(name) {
+  return name.length > MOST_LETTERS ? `${name.slice(0, MOST_LETTERS)}…` : name
 }
 
 /** Take the badges off again. @param {object} root */
@@ -38,13 +56,13 @@ export function clearBadges(root) {
   }
 }
 
-function makeBadge(players) {
+function makeBadge(players, label) {
   const Badge = globalThis.LGraphBadge ?? globalThis.LiteGraph?.LGraphBadge
   if (!Badge) return null
   const total = players.reduce((sum, player) => sum + player.shapley, 0)
   const sure = players.some((player) => !mayBeChance(player))
   const colour = !sure || total === 0 ? COLOURS.none : total > 0 ? COLOURS.toward : COLOURS.away
-  return new Badge({ text: players.map(describe).join(' · '), fgColor: '#ffffff', bgColor: colour })
+  return new Badge({ text: label + players.map(describe).join(' · '), fgColor: '#ffffff', bgColor: colour })
 }
 
 function describe(player) {

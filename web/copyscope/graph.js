@@ -20,3 +20,13 @@ export function nodeByExecutionId(root, id) {
 export function allNodes(root) {
   return [root, ...(root.subgraphs?.values() ?? [])].flatMap((graph) => graph.nodes ?? [])
 }
+
+/**
+ * The node at the far end of a chain of first inputs: of a report, the one that its coalitions come from.
+ * @param {object | null} node
+ * @param {number} steps
+ */
+export function firstSource(node, steps) {
+  for (let step = 0; node && step < steps; step++) node = node.getInputNode?.(0) ?? null
+  return node
+}
