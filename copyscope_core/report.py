@@ -32,6 +32,7 @@ from .report_results import (
 )
 from .report_schema import (
     SCHEMA_VERSION,
+    CanaryResult,
     Component,
     ImageFile,
     LockedComponent,
@@ -75,6 +76,7 @@ def build_report(
     environment: Mapping[str, Any] | None = None,
     workflow: Mapping[str, Any] | None = None,
     deterministic: bool | None = None,
+    canaries: Sequence[CanaryResult] = (),
     warnings: Sequence[Any] = (),
     created: datetime | None = None,
 ) -> Report:
@@ -99,6 +101,7 @@ def build_report(
         environment: what `describe_environment` gives; None: that of this process.
         workflow: API graph.
         deterministic: whether two runs gave equal pixels; a warning is added if not.
+        canaries: coalitions that were run once again at the end.
         warnings: sentences, or records with `code` and `message`, shown before those of the evaluation.
         created: time of the report; None: now.
 
@@ -141,6 +144,7 @@ def build_report(
         environment=plain(dict(describe_environment() if environment is None else environment)),
         workflow=None if workflow is None else plain(dict(workflow)),
         deterministic=deterministic,
+        canaries=list(canaries),
         warnings=[
             *(_read(ReportWarning, item) for item in warnings),
             *(_read(ReportWarning, item) for item in _run_cautions(evaluation, seeds, deterministic)),

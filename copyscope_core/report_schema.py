@@ -116,6 +116,10 @@ class SamplingRecord(Record):
 
     estimator: Literal["regression", "permutation"]
     coalitions: int = Field(description="How many were measured.")
+    drawn: list[int] = Field(
+        description="Regression: pairs of complementary coalitions drawn of each size 1 … ⌊n/2⌋; permutation: pairs of "
+        "orders. With the number of players this gives the coalitions."
+    )
     of: int = Field(description="How many the exact value needs.")
     budget: int = Field(description="How many might have been measured.")
     target_width: float | None = Field(description="Width of the widest share interval to stop at; null: none.")
@@ -124,6 +128,16 @@ class SamplingRecord(Record):
         description="Why no more were run; chance: the seeds' part of the widest interval is so large that more "
         "coalitions would not narrow it."
     )
+
+
+class CanaryResult(Record):
+    """A coalition that was run once again at the end, past the server's cache."""
+
+    mask: int = Field(description="Bitmask of the coalition.")
+    members: list[str] = Field(description="Names of the players that are present.")
+    pixel_sha256: list[str] = Field(description="SHA-256 of its pixels, image by image, at the first seed.")
+    difference: int = Field(description="A channel's largest difference from its first run, 0…255.")
+    holds: bool = Field(description="Whether that is no more than two runs of the full coalition differ anyhow.")
 
 
 class LockedComponent(Component):
@@ -271,6 +285,9 @@ class Report(Record):
     environment: dict[str, Any] = Field(description="Versions of CopyScope, Python, NumPy, PyTorch, ComfyUI; device.")
     workflow: dict[str, Any] | None = Field(description="The audited workflow, API format; null for `score`.")
     deterministic: bool | None = Field(description="Whether two runs gave the same pixels; null: not tried.")
+    canaries: list[CanaryResult] = Field(
+        default_factory=list, description="Coalitions that were run once again at the end; empty: none."
+    )
     private: bool = Field(default=False, description="Whether prompts, paths and names of images were left out.")
     warnings: list[ReportWarning]
 

@@ -9,12 +9,17 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from .design import Design, exact_count
 from .errors import GameError
 from .evaluate import Evaluation, evaluate
 from .measure import nearest_references
+from .owen import Owen
+from .permutations import Permutations
+from .regression import Regression
 from .report_results import (
     coalition_results,
     differences,
+    group_results,
     headline,
     interactions,
     player_results,
@@ -79,20 +84,50 @@ def evaluate_again(report: Report, features: Features) -> Evaluation:
         seeds={item.mask: [image.seed for image in item.image_files] for item in report.coalitions},
         control=features.control,
         distance=report.distance,
+        design=design_of(report),
     )
+
+
+def design_of(report: Report) -> Design | None:
+    """Which coalitions the report is made of; None: all 2ⁿ.
+
+    Raises:
+        GameError: the report has not as many coalitions as its design asks for.
+    """
+    n, measured, record = len(report.players), len(report.coalitions), report.sampling
+    place = {player.name: index for index, player in enumerate(report.players)}
+    try:
+        groups = tuple(tuple(place[name] for name in group.members) for group in report.groups)
+    except KeyError as error:
+        raise GameError(f"a group has a member that is no player: {error}") from error
+    if record is None:
+        _expect(measured == exact_count(n, groups), measured)
+        return Owen(n, groups) if groups else None
+    if record.estimator == "regression":
+        _expect(measured == 2 + 2 * sum(record.drawn), measured)
+        return Regression(n, tuple(record.drawn))
+    _expect(len(record.drawn) == 1 and 2 <= record.drawn[0] <= measured, measured)
+    return Permutations(n, groups or tuple((player,) for player in range(n)), record.drawn[0])
+
+
+def _expect(fits: bool, measured: int) -> None:
+    if not fits:
+        raise GameError(f"the report has {measured:,} coalitions, which do not fit how they were chosen")
 
 
 def compare_numbers(report: Report, features: Features, evaluation: Evaluation) -> tuple[int, list[Finding]]:
     """How many values were compared, and those that differ, each by its place in ``report.json``."""
     known = [PlayerInfo.model_validate(player.model_dump()) for player in report.players]
     names = [player.name for player in known]
-    results = player_results(evaluation, known)
+    groups = [group.name for group in report.groups]
+    results = player_results(evaluation, known, groups)
     record = uncertainty_record(evaluation)
     expected = {
         "headline": headline(evaluation, results),
         "players": _by(results, "name"),
         "coalitions": _by(coalition_results(evaluation, {}, {}), "mask", {"folder", "image_files"}),
         "differences": [item.model_dump() for item in differences(evaluation, names)],
+        "groups": [item.model_dump() for item in group_results(evaluation, groups, names)],
         "interactions": [item.model_dump() for item in interactions(evaluation, names)],
         "uncertainty": None if record is None else record.model_dump(),
         "no_interval": evaluation.no_interval or None,
