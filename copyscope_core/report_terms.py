@@ -130,6 +130,11 @@ TERMS: dict[str, Term] = {
         "The complete workflow is run twice before anything else. If its pixels differ, a part of every difference is "
         "chance.",
     ),
+    "canary": Term(
+        "Run again at the end",
+        "Some combinations are run once again after all others. The same pixels show that nothing of one combination "
+        "stayed behind and reached another.",
+    ),
     "sha256": Term("SHA-256", "A fingerprint of a file or an image: it changes if a single bit does."),
     "autov2": Term("AutoV2", "The first ten digits of a model file's SHA-256, by which model sites list it."),
 }

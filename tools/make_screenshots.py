@@ -33,15 +33,8 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
     "loras/artist-style-sd15.safetensors": ("zoo-lora", {"artist": "hokusai"}),
     "loras/character-sd15.safetensors": ("zoo-lora", {"artist": "renoir-1"}),
 }
-SMALL = {
-    "seeds": 4,
-    "steps": 8,
-    "cfg": 1.0,
-    "width": 128,
-    "height": 128,
-    "batch_size": 1,
-    "text": "a puppy in a street",
-}
+SMALL = {"seeds": 4, "steps": 8, "cfg": 1.0, "width": 128, "height": 128, "batch_size": 1}
+PROMPT = "a puppy in a street"
 WAIT = 600_000
 """Milliseconds that a run may take."""
 
@@ -55,9 +48,8 @@ def main() -> None:
         frontend.write_settings(base)
         with start_server(base) as server, sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=frontend.find_chromium(), args=frontend.CHROMIUM_FLAGS)
-            page = frontend.open_frontend(browser, server.url, width=1600, height=1000)
-            menu(page)
-            audit(page)
+            for take in (menu, audit):
+                take(frontend.open_frontend(browser, server.url, width=1600, height=1000))
             browser.close()
 
 
@@ -69,14 +61,14 @@ def menu(page: Page) -> None:
     page.get_by_text("CopyScope: audit this image").hover()
     page.wait_for_timeout(400)
     photograph(page, "audit-menu")
-    page.keyboard.press("Escape")
 
 
 def audit(page: Page) -> None:
     """The shipped workflow quick-start: while it runs, when it is done, its report node and its full report."""
     ui = json.loads((ROOT / "workflows" / "quick-start.json").read_text(encoding="utf-8"))
     frontend.load_ui(page, ui)
-    frontend.set_widgets(page, SMALL)
+    frontend.set_widgets(page, {**SMALL, "strength_model": 1.0, "strength_clip": 1.0})
+    page.evaluate("(text) => { window.app.graph.getNodeById(4).widgets[0].value = text }", PROMPT)
     frontend.fit(page)
     photograph(page, "opened-workflow")
     frontend.queue(page)
@@ -104,7 +96,13 @@ def close_up(page: Page, node_id: int, name: str) -> None:
         """(id) => {
             const node = window.app.graph.getNodeById(id)
             const [left, top, width, height] = node.boundingRect
-            window.app.canvas.ds.fitToBounds([left - 12, top - 12, width + 24, height + 24], { zoom: 0.95 })
+            const view = window.app.canvas.ds
+            const { clientWidth, clientHeight } = window.app.canvas.canvas
+            view.scale = Math.min(1.6, (clientWidth - 120) / width, (clientHeight - 120) / height)
+            view.offset = [
+                clientWidth / 2 / view.scale - left - width / 2,
+                clientHeight / 2 / view.scale - top - height / 2,
+            ]
             window.app.canvas.setDirty(true, true)
         }""",
         node_id,
