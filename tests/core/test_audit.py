@@ -28,6 +28,7 @@ from copyscope_core.runs import STATE_VARIABLE, list_runs
 from copyscope_core.server_context import split_image_name
 from copyscope_core.settings import AuditSettings
 from copyscope_core.store import RunStore
+from copyscope_core.verify import Verifier
 
 from .images_on_disk import MeanColours, image_folder, png_bytes
 from .workflows import Workflow, node, with_lora
@@ -59,6 +60,8 @@ def audit(
     observer: Notes | None = None,
     timeout: float = 30,
     extractor: MeanColours | None = None,
+    canaries: bool = False,
+    private: bool = False,
     **settings: Any,
 ) -> AuditResult:
     """One audit of two players (LoRA and prompt) into ``tmp_path/out``."""
@@ -71,7 +74,7 @@ def audit(
             catalog = NodeCatalog(await client.object_info(), live=True)
             plan = make_plan(workflow or with_lora(), catalog, AuditSettings(**{"seeds": 2, **settings}))
             run = Audit(plan, client, tmp_path / "out", reference, extractor or MeanColours(), local=local)
-            run.observer = observer or Notes()
+            run.observer, run.canaries, run.private = observer or Notes(), canaries, private
             return await run.run()
 
     return asyncio.run(main())
@@ -365,3 +368,88 @@ def test_an_interrupted_audit_goes_on(server: FakeComfy, tmp_path: Path) -> None
     again = audit(server, tmp_path)
     assert again.reused == 4
     assert results(again.report) == results(undisturbed.report)
+
+
+def rerun_words(server: FakeComfy) -> list[str]:
+    """What the prompts carry so that the server runs them again, in order."""
+    found = [node["inputs"].get("copyscope_rerun") for prompt in server.prompts for node in prompt.values()]
+    return [word for word in found if word is not None]
+
+
+def test_canaries_run_again_at_the_end_past_the_cache(server: FakeComfy, tmp_path: Path) -> None:
+    result = audit(server, tmp_path, canaries=True)
+    assert len(server.prompts) == 4 * 2 + 1 + 2
+    assert (result.sampled, result.reused) == (9, 0)
+    words = rerun_words(server)
+    assert len(set(words)) == 3
+    assert sum(word.startswith("canary ") for word in words) == 2
+    canaries = result.report.canaries
+    assert [item.holds for item in canaries] == [True, True]
+    assert canaries[-1].members == []
+    assert len(canaries[0].members) == 1
+    assert not any(warning.code == "canary_mismatch" for warning in result.report.warnings)
+    for item in canaries:
+        first = result.report.coalitions[item.mask].image_files[0]
+        assert item.pixel_sha256 == [first.pixel_sha256]
+
+
+def test_a_repeated_audit_runs_no_canary_and_a_larger_one_does_with_new_words(
+    server: FakeComfy, tmp_path: Path
+) -> None:
+    first = audit(server, tmp_path, canaries=True)
+    assert audit(server, tmp_path, canaries=True).report.canaries == first.report.canaries
+    assert len(server.prompts) == 11
+    audit(server, tmp_path, canaries=True, seeds=3)
+    assert len(server.prompts) == 11 + 4 + 2
+    assert len({word for word in rerun_words(server) if word.startswith("canary ")}) == 4
+
+
+def test_a_component_that_leaks_is_found_by_the_canaries(server: FakeComfy, tmp_path: Path) -> None:
+    """From its tenth prompt on, the server answers as if something of an earlier one had stayed in it."""
+    paint = server.paint
+    server.paint = lambda digest, number: paint(digest + ("leak" if number >= 9 else ""), number)
+    report = audit(server, tmp_path, canaries=True).report
+    assert report.deterministic is True
+    assert [item.holds for item in report.canaries] == [False, False]
+    warning = report.warnings[0]
+    assert warning.code == "canary_mismatch"
+    assert "∅" in warning.message
+    html = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert html.index("Run again at the end") < html.index("How far each component moves")
+
+
+def test_an_audit_verifies_and_every_workflow_is_kept(server: FakeComfy, tmp_path: Path) -> None:
+    audit(server, tmp_path, canaries=True)
+    out = tmp_path / "out"
+    assert set(json.loads((out / "workflows.json").read_text(encoding="utf-8"))) == {"0", "1", "2", "3"}
+    check = Verifier(out, MeanColours(), reference=tmp_path / "reference", full=True)
+    result = check.run()
+    assert result.findings == ()
+    assert result.images == 8 + 3
+    image = next(out.glob("coalitions/*/0000.png"))
+    image.write_bytes(png_bytes(5))
+    data = json.loads((out / "workflows.json").read_text(encoding="utf-8"))
+    next(item for item in data["2"].values() if item["class_type"] == "KSampler")["inputs"]["steps"] = 99
+    (out / "workflows.json").write_text(json.dumps(data), encoding="utf-8")
+    named = [item.what for item in Verifier(out, MeanColours()).run().findings]
+    assert image.relative_to(out).as_posix() in named
+    assert {"workflows.json", "workflows.json: 2"} <= set(named)
+    assert "workflows.json: 1" not in named
+
+
+def test_what_is_not_hashed_leaves_no_trace_in_the_manifest(server: FakeComfy, tmp_path: Path) -> None:
+    server.hashes = {}
+    for _ in range(2):
+        audit(server, tmp_path, canaries=True)
+        assert Verifier(tmp_path / "out", MeanColours()).run().findings == ()
+
+
+def test_a_private_audit_tells_no_prompt(server: FakeComfy, tmp_path: Path) -> None:
+    workflow = with_lora(text="a moonlit heron, by quokka")
+    report = audit(server, tmp_path, workflow, private=True, key_prompts=("moonlit heron", "quokka")).report
+    assert [player.name for player in report.players] == ["style", "prompt 1", "prompt 2"]
+    for name in ("report.json", "report.html", "manifest.json", "chart.svg"):
+        text = (tmp_path / "out" / name).read_text(encoding="utf-8")
+        assert not any(word in text for word in ("heron", "quokka", str(tmp_path), '"000.png"', ">000.png<")), name
+    result = Verifier(tmp_path / "out", MeanColours(), reference=tmp_path / "reference").run()
+    assert result.findings == ()

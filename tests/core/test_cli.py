@@ -288,9 +288,9 @@ def test_audit(run: Any, server: FakeComfy, tmp_path: Path, fast: None) -> None:
     assert data == json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))
     assert [player["name"] for player in data["players"]] == ["style", "prompt"]
     assert {"name", "kind", "shapley", "share", "leave_one_out"} <= set(data["players"][0])
-    assert len(server.prompts) == 5
+    assert len(server.prompts) == 4 + 1 + 2  # canaries
     text = run(*words, "--seeds", 1, "--hide-reference").out
-    assert len(server.prompts) == 5
+    assert len(server.prompts) == 4 + 1 + 2
     assert str(tmp_path / "out" / "report.html") in text
 
 
@@ -405,4 +405,4 @@ def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(
     server.seconds = 0
     before = len(server.prompts)
     assert run(*words, "--seeds", 8, "--json").code == 0
-    assert before - 1 + len(server.prompts) - before == 4 * 8 + 1
+    assert before - 1 + len(server.prompts) - before == 4 * 8 + 1 + 2

@@ -19,6 +19,7 @@ from hostutil import Server, start_server
 from PIL import Image
 from safetensors.numpy import save_file
 
+from copyscope_core.canaries import choose_canaries
 from copyscope_core.images import read_image
 from copyscope_core.node_info import bundled_catalog
 from copyscope_core.plan import make_plan
@@ -287,6 +288,8 @@ def test_each_distinct_node_runs_once(mini_models, tmp_path, own, flags) -> None
     for mask, offset in plan.steps():
         plan.rewriter.target(mask, offset)
     plan.rewriter.target(plan.full, 0, "determinism")
+    for mask in choose_canaries(range(plan.full + 1), plan.full):
+        plan.rewriter.target(mask, 0, "any other word")
     made = [digest for digest in plan.rewriter.pool if not plan.rewriter.is_original(digest)]
     with start_server(make_base(tmp_path / "base", mini_models), flags) as server:
         ids, texts = asyncio.run(watched(server, workflow))
@@ -296,8 +299,8 @@ def test_each_distinct_node_runs_once(mini_models, tmp_path, own, flags) -> None
     assert sorted(ident for ident in ids if ident in wanted) == sorted(wanted)  # the full coalition links to them
     expanded = [i for i in ids if i not in workflow and "images." not in i and not i.endswith((".turn", "collect"))]
     assert len(expanded) == len(set(expanded)) == len(made)
-    assert sinks(ids) == list(range(9))  # coalitions finish in order
-    assert_in_turn(texts, 9)
+    assert sinks(ids) == list(range(9 + 2))  # coalitions finish in order, canaries last
+    assert_in_turn(texts, 9 + 2)
     assert report["deterministic"] is True
     assert pixels_of(report, *plan.names) == full
 
@@ -315,8 +318,8 @@ def test_stages_that_share_the_seed_wait_for_their_turn(mini_server) -> None:
     workflow["43"] = node("VAELoader", vae_name=VAE)
     workflow["8"]["inputs"]["vae"] = ["43", 0]  # a player that no sampler depends on
     ids, texts = asyncio.run(watched(mini_server, audited(workflow, seeds=2)))
-    assert sinks(ids) == list(range(17))
-    assert_in_turn(texts, 17)
+    assert sinks(ids) == list(range(17 + 2))
+    assert_in_turn(texts, 17 + 2)
 
 
 def test_failure_in_the_expansion_names_its_coalition(mini_server) -> None:
