@@ -130,6 +130,15 @@ TERMS: dict[str, Term] = {
         "The complete workflow is run twice before anything else. If its pixels differ, a part of every difference is "
         "chance.",
     ),
+    "sample": Term(
+        "A sample of the combinations",
+        "With many components not every combination is run. Which ones are is drawn by a fixed rule, and contributions "
+        "are estimated from those.",
+    ),
+    "group": Term(
+        "Group",
+        "Components that join and leave together. A group's contribution is the sum of its members' (Owen value).",
+    ),
     "canary": Term(
         "Run again at the end",
         "Some combinations are run once again after all others. The same pixels show that nothing of one combination "

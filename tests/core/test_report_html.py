@@ -364,6 +364,22 @@ def test_notes_are_told_apart_from_warnings() -> None:
     assert "1 note on what was run A node was bypassed." in text
 
 
+def test_samples_and_groups_are_shown() -> None:
+    from copyscope_core.permutations import Permutations
+
+    from .test_verify_numbers import GROUPS, made
+
+    report, _ = made(Permutations.smallest(6, GROUPS), ("Jane Artist", "two", EVIL), [2])
+    html = render_html(report, {mask.mask: [picture()] for mask in report.coalitions})
+    text = Page(html).text
+    assert f"A sample of the combinations : {len(report.coalitions)} of the" in text
+    assert "Jane Artist" in text
+    assert EVIL not in html
+    for group in report.groups:
+        assert signed(group.shapley) in text
+    assert html.count('class="tile ') == len(report.coalitions)
+
+
 def test_written_atomically_as_utf8(tmp_path: Path) -> None:
     path = write_html(make_report(name="北斎"), tmp_path)
     assert "北斎" in path.read_text(encoding="utf-8")
