@@ -9,15 +9,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from .canaries import CANARY, choose_canaries, fresh_nonce
 from .client import ComfyClient
-from .conclude import StoredAudit, measure_audit, report_audit, write_audit
-from .distances import DistanceName
+from .conclude import MeasuredAudit, StoredAudit, measure_audit, publish_audit, report_audit
 from .errors import ImageError
 from .features import FeatureCache, FeatureExtractor, InceptionExtractor
 from .graph import to_json
 from .host import ManagedHost
 from .images import ImageFile, read_image
-from .measure import check_images
+from .measure import Seen, check_images
 from .model_files import LocalModels
 from .observer import Observer, Quiet
 from .plan import Plan
@@ -25,6 +25,7 @@ from .report import plain
 from .report_schema import Report
 from .runner import CoalitionRunner, Step
 from .runs import register_run
+from .sampling import next_design
 from .server_context import ServerContext, server_context
 from .store import Entry, RunStore
 
@@ -54,8 +55,9 @@ class Audit:
         local: the server's model files where they are on this machine.
         show_reference: whether the HTML report embeds reference images.
         warnings: records with ``code`` and ``message`` for the report.
+        private: leave prompts, paths and images of the reference out of the report.
+        canaries: run some coalitions once again at the end.
         control: unrelated images of the same kind; empty: none.
-        distance: what v(S) is made of.
     """
 
     plan: Plan
@@ -69,14 +71,16 @@ class Audit:
     show_reference: bool = True
     warnings: Sequence[Mapping[str, str]] = ()
     control: Sequence[ImageFile] = ()
-    distance: DistanceName = "fid"
+    private: bool = False
+    canaries: bool = True
     sampled: int = 0
     reused: int = 0
 
     async def run(self) -> AuditResult:
         """Run what is not stored yet, measure, and write ``report.json`` and ``report.html``.
 
-        Interrupted at any moment, the same call goes on with what is stored.
+        A sample of coalitions is measured and grown until it suffices. Interrupted at any moment, the same call goes on
+        with what is stored.
 
         Raises:
             GameError: the distance needs more images a coalition than the plan makes; nothing is run then.
@@ -85,27 +89,46 @@ class Audit:
             ImageError: images are of unequal sizes, or cannot be measured.
         """
         seeds, batch = self.plan.seeds, self.plan.batch
-        check_images(self.distance, seeds * batch, f"seeds × batch = {seeds:,} × {batch:,} = {seeds * batch:,}")
+        check_images(
+            self.plan.settings.distance, seeds * batch, f"seeds × batch = {seeds:,} × {batch:,} = {seeds * batch:,}"
+        )
         store = RunStore(self.out)
         with store.lock():
             context = await server_context(self.client, self.plan, self.local, self.observer)
             if context.unhashed:
                 self.observer.note(_unhashed_note(context.unhashed))
-            self._write_run(store, context)
             register_run(self.out)
-            entries = await self._make(store, context)
-            return await asyncio.to_thread(self._finish, store, context, entries)
+            runner = CoalitionRunner(self.plan, self.client, self.observer, self.host)
+            entries: dict[Step, Entry] = {}
+            seen: dict[int, Seen] = {}
+            while True:
+                self._write_run(store, context)
+                await self._make(store, context, runner, entries)
+                measured = await asyncio.to_thread(self._measure, store, context, entries, seen)
+                design = next_design(measured.measurement.evaluation, self.plan.settings)
+                if design is None:
+                    break
+                self.plan = replace(self.plan, design=design)
+            canaries = await self._run_canaries(store, context, runner)
+            measured = replace(measured, audit=replace(measured.audit, canaries=canaries))
+            return await asyncio.to_thread(self._finish, context, entries, measured)
 
-    async def _make(self, store: RunStore, context: ServerContext) -> dict[Step, Entry]:
-        """Run or read every coalition; features are computed while the server works on the next one."""
-        runner = CoalitionRunner(self.plan, self.client, self.observer, self.host)
+    async def _make(
+        self, store: RunStore, context: ServerContext, runner: CoalitionRunner, entries: dict[Step, Entry]
+    ) -> None:
+        """Run or read every coalition of the design that is not among the entries yet, and add it.
+
+        Features are computed while the server works on the next one.
+        """
         steps = [Step(mask, offset) for mask, offset in self.plan.steps()]
-        repeat = [Step(self.plan.full, 0, "again")] if self.plan.noise else []
-        self.observer.stage("Running coalitions", len(steps) + len(repeat))
-        entries: dict[Step, Entry] = {}
+        if self.plan.noise:
+            steps.insert(1, Step(self.plan.full, 0, "again"))
+        self.observer.stage("Running coalitions", len(steps))
         features: asyncio.Task[None] | None = None
         try:
-            for number, step in enumerate([steps[0], *repeat, *steps[1:]]):
+            for number, step in enumerate(steps):
+                if step in entries:
+                    continue
                 self.observer.step(number, self.plan.label(step.mask))
                 entry = entries[step] = await self._entry(store, context, runner, step)
                 if features is not None:
@@ -116,8 +139,7 @@ class Audit:
         finally:
             if features is not None and not features.done():
                 await asyncio.wait([features])
-        self.observer.step(len(steps) + len(repeat))
-        return entries
+        self.observer.step(len(steps))
 
     def _cache(self, store: RunStore) -> FeatureCache:
         if self.extractor is None:
@@ -127,14 +149,37 @@ class Audit:
     def _features(self, store: RunStore, entry: Entry) -> None:
         self._cache(store).features(store.images(entry))
 
-    async def _entry(self, store: RunStore, context: ServerContext, runner: CoalitionRunner, step: Step) -> Entry:
+    async def _run_canaries(self, store: RunStore, context: ServerContext, runner: CoalitionRunner) -> dict[int, Entry]:
+        """Run some coalitions once again, past the server's cache; where nothing was run, what is stored will do."""
+        if not self.plan.noise or not self.canaries:
+            return {}
+        masks = choose_canaries(self.plan.design.masks, self.plan.full)
+        self.observer.stage("Running canaries", len(masks))
+        sampled, reused = self.sampled, self.reused
+        found = {}
+        for number, mask in enumerate(masks):
+            self.observer.step(number, self.plan.label(mask))
+            step = Step(mask, 0, CANARY)
+            if sampled:
+                await asyncio.to_thread(store.remove, self._key(context, step))
+            found[mask] = await self._entry(store, context, runner, step)
+        self.observer.step(len(masks))
+        self.sampled, self.reused = sampled, reused
+        return found
+
+    def _key(self, context: ServerContext, step: Step) -> str:
         target = self.plan.rewriter.target(step.mask, step.offset, step.nonce)
         graph, _ = self.plan.rewriter.graph(step.mask, step.offset, step.nonce)
-        key = context.run.key(target, graph)
+        return context.run.key(target, graph)
+
+    async def _entry(self, store: RunStore, context: ServerContext, runner: CoalitionRunner, step: Step) -> Entry:
+        key = self._key(context, step)
         entry = await asyncio.to_thread(store.read, key)
         if entry is not None:
             self.reused += 1
             return entry
+        if step.nonce == CANARY:
+            step = replace(step, nonce=fresh_nonce())
         started = time.monotonic()
         images = await runner.images(step)
         meta = {
@@ -168,29 +213,35 @@ class Audit:
             )
         )
 
-    def _finish(self, store: RunStore, context: ServerContext, entries: Mapping[Step, Entry]) -> AuditResult:
-        self.observer.stage("Measuring", self.plan.full + 1)
+    def _measure(
+        self, store: RunStore, context: ServerContext, entries: Mapping[Step, Entry], seen: dict[int, Seen]
+    ) -> MeasuredAudit:
+        self.observer.stage("Measuring", len(self.plan.design.masks))
         stored = StoredAudit(
             self.plan,
             store,
             {(step.mask, step.offset): entry for step, entry in entries.items() if step.nonce is None},
             next((entry for step, entry in entries.items() if step.nonce is not None), None),
+            seen,
         )
         inputs = {image.node: decoded for image in self.plan.images if (decoded := _decoded(context, image.file))}
-        measured = measure_audit(
+        return measure_audit(
             stored,
             self.reference,
             self._cache(store),
             inputs,
             lambda done, _: self.observer.step(done, "coalitions"),
             control=self.control,
-            distance=self.distance,
+            distance=self.plan.settings.distance,
         )
+
+    def _finish(self, context: ServerContext, entries: Mapping[Step, Entry], measured: MeasuredAudit) -> AuditResult:
         environment = {**context.environment, "not_hashed": list(context.unhashed)}
         report = report_audit(measured, context.models, environment, self.warnings)
-        json_path, html_path = write_audit(measured, report, self.show_reference)
-        _drop_stale(store, {entry.key for entry in entries.values()})
-        return AuditResult(report, json_path, html_path, self.sampled, self.reused)
+        kept = {entry.key for entry in (*entries.values(), *measured.audit.canaries.values())}
+        _drop_stale(measured.audit.store, kept)
+        published = publish_audit(measured, report, self.show_reference, self.private)
+        return AuditResult(published.report, published.json_path, published.html_path, self.sampled, self.reused)
 
 
 def _decoded(context: ServerContext, name: str) -> ImageFile | None:

@@ -67,6 +67,10 @@ def plan(
     image_player: opt.ImagePlayer = None,
     seeds: opt.Seeds = None,
     max_coalitions: opt.MaxCoalitions = None,
+    budget: opt.Budget = None,
+    target_width: opt.TargetWidth = None,
+    estimator: opt.Estimator = None,
+    group: opt.Group = None,
     output: opt.OutputNode = None,
     allow_paid_nodes: opt.AllowPaid = False,
     server: opt.Server = None,
@@ -79,9 +83,10 @@ def plan(
     from .cli_audit import ServerChoice, print_plan, run_plan
 
     settings = opt.make_settings(
-        settings_file, baseline_model, players=players, lock=lock, baseline_checkpoint=baseline_checkpoint,
+        settings_file, baseline_model, group, players=players, lock=lock, baseline_checkpoint=baseline_checkpoint,
         baseline_vae=baseline_vae, key_prompts=key_prompt, neutral_prompt=neutral_prompt, image_players=image_player,
-        seeds=seeds, max_coalitions=max_coalitions, output=output, allow_paid_nodes=allow_paid_nodes,
+        seeds=seeds, max_coalitions=max_coalitions, budget=budget, target_width=target_width, estimator=estimator,
+        output=output, allow_paid_nodes=allow_paid_nodes,
     )  # fmt: skip
     choice = ServerChoice(server, comfyui, base_directory, tuple(comfyui_arg or ()))
     with observer() as shown:
@@ -108,6 +113,10 @@ def audit(
     image_player: opt.ImagePlayer = None,
     seeds: opt.Seeds = None,
     max_coalitions: opt.MaxCoalitions = None,
+    budget: opt.Budget = None,
+    target_width: opt.TargetWidth = None,
+    estimator: opt.Estimator = None,
+    group: opt.Group = None,
     output: opt.OutputNode = None,
     allow_paid_nodes: opt.AllowPaid = False,
     server: opt.Server = None,
@@ -116,10 +125,11 @@ def audit(
     comfyui_arg: opt.ComfyUIArg = None,
     timeout: opt.Timeout = 900.0,
     control: opt.Control = None,
-    distance: opt.Distance = "fid",
+    distance: opt.Distance = None,
     features: opt.Features = None,
     device: opt.Device = "auto",
     hide_reference: opt.HideReference = False,
+    private: opt.Private = False,
     json: opt.Json = False,
 ) -> None:
     """Run a workflow for every coalition of its components and report each one's contribution."""
@@ -127,19 +137,19 @@ def audit(
     from .images import read_folder
 
     settings = opt.make_settings(
-        settings_file, baseline_model, players=players, lock=lock, baseline_checkpoint=baseline_checkpoint,
+        settings_file, baseline_model, group, players=players, lock=lock, baseline_checkpoint=baseline_checkpoint,
         baseline_vae=baseline_vae, key_prompts=key_prompt, neutral_prompt=neutral_prompt, image_players=image_player,
-        seeds=seeds, max_coalitions=max_coalitions, output=output, allow_paid_nodes=allow_paid_nodes,
+        seeds=seeds, max_coalitions=max_coalitions, budget=budget, target_width=target_width, estimator=estimator,
+        output=output, allow_paid_nodes=allow_paid_nodes, distance=opt.pick_distance(distance),
     )  # fmt: skip
     choice = ServerChoice(server, comfyui, base_directory, tuple(comfyui_arg or ()), timeout)
-    measured = opt.pick_distance(distance)
     images = read_folder(reference)
     unrelated = [] if control is None else read_folder(control)
     extractor = opt.pick_extractor(features, device)
     try:
         with observer() as shown:
             result = run_audit(
-                workflow, images, out, settings, choice, shown, extractor, not hide_reference, unrelated, measured
+                workflow, images, out, settings, choice, shown, extractor, not hide_reference, unrelated, private
             )
     except KeyboardInterrupt:
         complain(f"Interrupted. What is finished is kept in {out}; run the same command again to go on.")
@@ -153,7 +163,7 @@ def score(
     reference: opt.Reference,
     out: opt.Out,
     control: opt.Control = None,
-    distance: opt.Distance = "fid",
+    distance: opt.Distance = None,
     features: opt.Features = None,
     device: opt.Device = "auto",
     hide_reference: opt.HideReference = False,
@@ -164,7 +174,7 @@ def score(
     from .images import read_folder
     from .score import Score, read_game
 
-    measured = opt.pick_distance(distance)
+    measured = opt.pick_distance(distance) or "fid"
     read_game(folder)
     images = read_folder(reference)
     unrelated = [] if control is None else read_folder(control)

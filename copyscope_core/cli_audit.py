@@ -13,7 +13,6 @@ from .audit import Audit, AuditResult
 from .cli_options import server_address
 from .client import ComfyClient
 from .convert import convert, is_ui_format
-from .distances import DistanceName
 from .errors import WorkflowError
 from .features import FeatureExtractor
 from .graph import parse_graph, read_json
@@ -148,7 +147,7 @@ def run_audit(
     extractor: FeatureExtractor,
     show_reference: bool = True,
     control: Sequence[ImageFile] = (),
-    distance: DistanceName = "fid",
+    private: bool = False,
 ) -> AuditResult:
     """What ``copyscope audit`` does. Raises CopyScopeError."""
 
@@ -167,7 +166,7 @@ def run_audit(
                 show_reference,
                 notes,
                 control,
-                distance,
+                private=private,
             )
             return await audit.run()
 
@@ -184,9 +183,18 @@ def print_plan(summary: Mapping[str, Any]) -> None:
         rows = [(item["what"], item["class_type"], item["node"], item["reason"]) for item in summary["unmeasured"]]
         say("\n" + table(("unmeasured", "class", "node", "why"), rows))
     say(
-        f"\n{summary['coalitions']} coalitions × {summary['seeds']} seeds × batch {summary['batch']} = "
-        f"{summary['images']} images, from {summary['sampler_runs']} distinct sampler runs."
+        f"\n{'At most ' if summary['mode'] == 'sampled' else ''}{summary['coalitions']:,} coalitions × "
+        f"{summary['seeds']} seeds × batch {summary['batch']} = {summary['images']:,} images, from "
+        f"{summary['sampler_runs']:,} distinct sampler runs."
     )
+    if summary["groups"]:
+        say("Groups: " + "; ".join(f"{name} ({', '.join(of)})" for name, of in summary["groups"].items()))
+    rows = [
+        (("→ " if cost["chosen"] else "  ") + cost["mode"], f"{cost['coalitions']:,}", f"{cost['images']:,}",
+         f"{cost['sampler_runs']:,}")
+        for cost in summary["modes"]
+    ]  # fmt: skip
+    say("\n" + table(("mode", "coalitions", "images", "sampler runs"), rows))
     for warning in summary["warnings"]:
         say(f"Warning: {warning}")
 

@@ -11,7 +11,7 @@ import typer
 from pydantic import ValidationError
 
 from .errors import CopyScopeError
-from .settings import AuditSettings, describe, load_settings
+from .settings import AuditSettings, describe, load_settings, parse_groups
 
 if TYPE_CHECKING:
     from .distances import DistanceName
@@ -28,7 +28,9 @@ Reference: TypeAlias = Annotated[
 Control: TypeAlias = Annotated[
     Path | None, typer.Option("--control", help="Folder of unrelated works of the same kind, to compare with.")
 ]
-Distance: TypeAlias = Annotated[str, typer.Option("--distance", help="What is measured: fid, kid, mmd, fid_infinity.")]
+Distance: TypeAlias = Annotated[
+    str | None, typer.Option("--distance", help="What is measured: fid, kid, mmd, fid_infinity. [default: fid]")
+]
 Features: TypeAlias = Annotated[
     Path | None,
     typer.Option(
@@ -80,6 +82,19 @@ OutputNode: TypeAlias = Annotated[
     str | None, typer.Option("--output", help="Node id whose image is audited, where there are several.")
 ]
 MaxCoalitions: TypeAlias = Annotated[int | None, typer.Option(help="Larger games are refused. [default: 256]")]
+Budget: TypeAlias = Annotated[
+    int | None, typer.Option(help="Run a sample of at most so many coalitions, where the exact value needs more.")
+]
+TargetWidth: TypeAlias = Annotated[
+    float | None, typer.Option(help="With --budget: stop when no share's 95% interval is wider, such as 0.1.")
+]
+Estimator: TypeAlias = Annotated[
+    str | None, typer.Option(help="With --budget: regression or permutation. [default: regression]")
+]
+Group: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option("--group", help="NAME=PLAYER,PLAYER: players that join together (Owen value); may be repeated."),
+]
 AllowPaid: TypeAlias = Annotated[bool, typer.Option("--allow-paid-nodes", help="Run nodes that call paid services.")]
 Server: TypeAlias = Annotated[
     str | None,
@@ -101,7 +116,12 @@ Timeout: TypeAlias = Annotated[
 ]
 
 
-def make_settings(file: Path | None, baseline_models: Sequence[str] | None = None, **options: Any) -> AuditSettings:
+def make_settings(
+    file: Path | None,
+    baseline_models: Sequence[str] | None = None,
+    groups: Sequence[str] | None = None,
+    **options: Any,
+) -> AuditSettings:
     """Settings from a file, with the options that were given laid over them.
 
     Raises:
@@ -114,6 +134,8 @@ def make_settings(file: Path | None, baseline_models: Sequence[str] | None = Non
         if not all(node and name for node, _, name in pairs):
             raise CopyScopeError("--baseline-model must be NODE=FILE, such as 12=flux1-dev.safetensors.")
         given["baseline_models"] = {**base.baseline_models, **{node: name for node, _, name in pairs}}
+    if groups:
+        given["groups"] = {**base.groups, **parse_groups(groups)}
     try:
         return AuditSettings.model_validate({**base.model_dump(exclude_unset=True), **given})
     except ValidationError as error:
@@ -125,14 +147,16 @@ def server_address(server: str | None) -> str:
     return server or os.environ.get(SERVER_VARIABLE) or DEFAULT_SERVER
 
 
-def pick_distance(name: str) -> DistanceName:
-    """The distance of a name.
+def pick_distance(name: str | None) -> DistanceName | None:
+    """The distance of a name; None for none.
 
     Raises:
         CopyScopeError: there is no such distance.
     """
     from .distances import DISTANCES
 
+    if name is None:
+        return None
     for known in DISTANCES:
         if name == known:
             return known

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -23,19 +23,20 @@ def presence(n_players: int) -> np.ndarray:
     return (masks[:, None] >> np.arange(n_players, dtype=np.uint32) & 1).astype(bool)
 
 
-def execution_order(n_players: int, cost_order: Sequence[int] = ()) -> list[int]:
-    """Every mask once, the full coalition first, neighbours differing in one player.
+def execution_order(masks: Iterable[int], n_players: int, cost_order: Sequence[int] = ()) -> list[int]:
+    """The masks with the full coalition first, so that neighbours differ in few players; of all masks, in one.
 
-    A reflected Gray code over the players; the players in ``cost_order`` come first as the ones that change least
-    often (a checkpoint swap costs more than a changed prompt).
+    The order of a reflected Gray code over the players; those in ``cost_order`` come first and change least often (a
+    checkpoint swap costs more than a changed prompt).
     """
     order = [*cost_order, *(index for index in range(n_players) if index not in cost_order)]
-    full = (1 << n_players) - 1
-    result = []
-    for step in range(1 << n_players):
-        gray = step ^ (step >> 1)
-        absent = 0
-        for position, player in enumerate(reversed(order)):
-            absent |= (gray >> position & 1) << player
-        result.append(full & ~absent)
-    return result
+
+    def place(mask: int) -> int:
+        """Where the Gray code whose bits are the absent players stands in the code's sequence."""
+        rank, parity = 0, 0
+        for player in order:
+            parity ^= ~mask >> player & 1
+            rank = rank << 1 | parity
+        return rank
+
+    return sorted(masks, key=place)

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
-
+from .canaries import Canary, canary_cautions, judge_canaries, largest_difference
 from .evaluate import DistanceName
 from .features import FeatureCache
 from .graph import to_json
 from .hashes import autov2
 from .images import ImageFile
-from .measure import Measurement, input_image_warnings, measure
+from .measure import Measurement, Seen, input_image_warnings, measure
 from .plan import Plan
 from .publish import Published, publish
 from .report import build_report, describe_environment
-from .report_schema import Report
+from .report_schema import CanaryResult, Report
+from .sampling import sampling_cautions, sampling_record
 from .store import Entry, RunStore
 
 
@@ -31,12 +30,16 @@ class StoredAudit:
         store: the run folder.
         entries: (mask, seed offset) → its entry.
         again: the second run of the full coalition's first seed; None where nothing is random.
+        seen: coalitions whose images have been read, by mask.
+        canaries: mask → the entry of its first seed's run at the end.
     """
 
     plan: Plan
     store: RunStore
     entries: Mapping[tuple[int, int], Entry]
     again: Entry | None
+    seen: dict[int, Seen] = field(default_factory=dict, repr=False)
+    canaries: Mapping[int, Entry] = field(default_factory=dict)
 
     def images(self, mask: int) -> list[tuple[ImageFile, int | None]]:
         """A coalition's images with their seed offsets; each is named by its place in the coalitions' folder."""
@@ -51,15 +54,13 @@ class StoredAudit:
         """Whether two runs of the full coalition gave the same pixels, and a channel's largest difference (0…255)."""
         if self.again is None:
             return None, None
-        first = self.entries[self.plan.full, 0]
-        if [image.pixel_sha256 for image in first.images] == [image.pixel_sha256 for image in self.again.images]:
-            return True, 0
-        largest = 0
-        for one, other in zip(self.store.images(first), self.store.images(self.again), strict=False):
-            if one.pixels.shape != other.pixels.shape:
-                return False, 255
-            largest = max(largest, int(np.abs(one.pixels.astype(np.int16) - other.pixels).max()))
-        return False, largest
+        difference = largest_difference(self.store, self.entries[self.plan.full, 0], self.again)
+        return difference == 0, difference
+
+    def judged(self, tolerance: int) -> list[CanaryResult]:
+        """What came of the canaries; ``tolerance``: what two runs of the full coalition differ by anyhow."""
+        pairs = [Canary(mask, self.entries[mask, 0], again) for mask, again in self.canaries.items()]
+        return judge_canaries(pairs, self.plan.names, self.store, tolerance)
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,17 @@ def measure_audit(
         ImageError: images are of unequal sizes, or cannot be measured.
         GameError: the distance is not defined for so few images.
     """
-    found = measure(audit.plan.names, audit.images, reference, cache, progress, control=control, distance=distance)
+    found = measure(
+        audit.plan.names,
+        audit.images,
+        reference,
+        cache,
+        progress,
+        control=control,
+        distance=distance,
+        design=audit.plan.design,
+        seen=audit.seen,
+    )
     sources = input_image_warnings(inputs, reference, cache, found) if inputs else []
     return MeasuredAudit(audit, found, reference, (*sources, *found.warnings), cache.extractor.id)
 
@@ -118,15 +129,18 @@ def report_audit(
     """
     plan, summary = measured.audit.plan, measured.audit.plan.summary()
     deterministic, difference = measured.audit.repeatability()
+    canaries = measured.audit.judged(difference or 0)
     return build_report(
         measured.measurement.evaluation,
         reference=measured.measurement.reference,
         control=measured.measurement.control,
         players=[_with_hash(item, files) for item in summary["players"]],
+        groups=plan.group_names,
+        sampling=sampling_record(measured.measurement.evaluation, plan.settings),
         locked=[_with_hash(item, files) for item in summary["locked"]],
         unmeasured=[{**item, "name": item["what"], "kind": item["class_type"]} for item in summary["unmeasured"]],
         models=[{"file": name, **_hashes(digest)} for name, digest in files.items()],
-        folders=dict.fromkeys(range(plan.full + 1), measured.audit.store.coalitions_folder.name),
+        folders=dict.fromkeys(plan.design.masks, measured.audit.store.coalitions_folder.name),
         images=measured.measurement.images,
         seeds=list(range(plan.seeds)),
         settings=plan.settings,
@@ -134,7 +148,10 @@ def report_audit(
         environment=describe_environment(**environment, run_difference=difference),
         workflow=to_json(plan.graph),
         deterministic=deterministic,
+        canaries=canaries,
         warnings=[
+            *sampling_cautions(measured.measurement.evaluation, plan.settings),
+            *canary_cautions(canaries, plan.names),
             *measured.warnings,
             *warnings,
             *({"code": "plan", "message": message} for message in plan.warnings),
@@ -166,12 +183,6 @@ def publish_audit(measured: MeasuredAudit, report: Report, show_reference: bool,
         private=private,
         workflows={item.mask: to_json(plan.rewriter.graph(item.mask)[0]) for item in report.coalitions},
     )
-
-
-def write_audit(measured: MeasuredAudit, report: Report, show_reference: bool) -> tuple[Path, Path]:
-    """`publish_audit`, and the paths of ``report.json`` and ``report.html``."""
-    published = publish_audit(measured, report, show_reference)
-    return published.json_path, published.html_path
 
 
 def _picture(image: ImageFile) -> Any:

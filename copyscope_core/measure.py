@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from .cautions import extractor_cautions
 from .coalitions import label
+from .design import Design, Exact
 from .distances import INFINITY_IMAGES
 from .errors import GameError, ImageError
 from .evaluate import Caution, DistanceName, Evaluation, evaluate
@@ -46,6 +47,23 @@ class Measurement:
     control: dict[str, Any] | None = None
 
 
+@dataclass(frozen=True)
+class Seen:
+    """What is kept of a coalition's images once they have been read.
+
+    Attributes:
+        size: (width, height) of all of them.
+        features: (k, d).
+        records: as ``report_schema.ImageFile`` reads them.
+        defects: what looks broken, a clause each.
+    """
+
+    size: tuple[int, int]
+    features: NDArray[np.float32]
+    records: tuple[dict[str, Any], ...]
+    defects: tuple[str, ...]
+
+
 def measure(
     names: Sequence[str],
     load: Callable[[int], Sequence[tuple[ImageFile, int | None]]],
@@ -55,8 +73,10 @@ def measure(
     *,
     control: Sequence[ImageFile] = (),
     distance: DistanceName = "fid",
+    design: Design | None = None,
+    seen: dict[int, Seen] | None = None,
 ) -> Measurement:
-    """Measure all 2ⁿ coalitions against the reference.
+    """Measure coalitions against the reference.
 
     Args:
         names: the players.
@@ -65,54 +85,81 @@ def measure(
         cache: features by pixel hash.
         control: unrelated images of the same kind, brought to size like the reference; empty: none.
         distance: what v(S) is made of.
+        design: which coalitions; None: all 2ⁿ.
+        seen: coalitions that an earlier call has read, by mask, which are not loaded again; those that this call reads
+            are added.
 
     Raises:
         GameError: the distance is not defined for so few images.
         ImageError: a coalition has no images, or images differ in size.
     """
-    count = 1 << len(names)
-    features: dict[int, NDArray[np.float32]] = {}
-    hashes: dict[int, tuple[str, ...]] = {}
-    records: dict[int, list[dict[str, Any]]] = {}
-    defects: list[str] = []
+    design = design or Exact(len(names))
+    known: dict[int, Seen] = {} if seen is None else seen
     size: tuple[int, int] | None = None
-    full = count - 1
-    for done, mask in enumerate(range(full, -1, -1)):
-        images = load(mask)
-        size = _same_size([image for image, _ in images], size, label(mask, names))
-        check_images(distance, len(images), f"the coalition {label(mask, names)} has {len(images):,}")
-        hashes[mask] = tuple(image.pixel_sha256 for image, _ in images)
-        features[mask] = cache.features([image for image, _ in images])
-        records[mask] = [
-            {"file": image.name, "pixel_sha256": image.pixel_sha256, "sha256": image.file_sha256, "seed": seed}
-            for image, seed in images
-        ]
-        for image, seed in images:
-            where = f"{label(mask, names)}, " + (image.name if seed is None else f"seed +{seed}")
-            defects.extend(f"{where} {defect}" for defect in describe_defects(image.pixels))
+    for done, mask in enumerate(reversed(design.masks)):
+        if mask not in known:
+            known[mask] = _see(load(mask), label(mask, names), cache, distance)
+        size = _same_size(known[mask].size, size, label(mask, names))
         if progress is not None:
-            progress(done + 1, count)
+            progress(done + 1, len(design.masks))
+    found = {mask: known[mask] for mask in reversed(design.masks)}
     width, height = size or (0, 0)
     reference_record, reference_features = _matched(reference, width, height, cache)
     control_record, control_features = _matched(control, width, height, cache) if control else (None, None)
-    for mask, rows in records.items():
-        places, distances = nearest_references(features[mask], reference_features)
-        for row, place, away in zip(rows, places, distances, strict=True):
-            row |= {"nearest": int(place), "nearest_distance": float(away)}
+    records = {}
+    for mask, item in found.items():
+        places, distances = nearest_references(item.features, reference_features)
+        records[mask] = [
+            {**row, "nearest": int(place), "nearest_distance": float(away)}
+            for row, place, away in zip(item.records, places, distances, strict=True)
+        ]
     return Measurement(
         evaluate(
             names,
-            features,
+            {mask: item.features for mask, item in found.items()},
             reference_features,
-            hashes,
-            seeds={mask: [record["seed"] for record in rows] for mask, rows in records.items()},
+            {mask: [record["pixel_sha256"] for record in item.records] for mask, item in found.items()},
+            seeds={mask: [record["seed"] for record in item.records] for mask, item in found.items()},
             control=control_features,
             distance=distance,
+            design=design,
         ),
         reference_record,
         records,
-        (*extractor_cautions(cache.extractor.id), *_defect_warnings(defects)),
+        (
+            *extractor_cautions(cache.extractor.id),
+            *_defect_warnings([defect for item in found.values() for defect in item.defects]),
+        ),
         control_record,
+    )
+
+
+def _see(
+    images: Sequence[tuple[ImageFile, int | None]], coalition: str, cache: FeatureCache, distance: DistanceName
+) -> Seen:
+    """Read a coalition's images: their features, and what reports say of them."""
+    if not images:
+        raise ImageError(f"The coalition {coalition} has no images.")
+    check_images(distance, len(images), f"the coalition {coalition} has {len(images):,}")
+    sizes = {(image.pixels.shape[1], image.pixels.shape[0]): image for image, _ in images}
+    if len(sizes) > 1:
+        (one, first), (other, second) = list(sizes.items())[:2]
+        raise ImageError(
+            f"The images of the coalition {coalition} differ in size: {first.name} is {one[0]}×{one[1]}, {second.name} "
+            f"{other[0]}×{other[1]}; all images of an audit must have one size."
+        )
+    return Seen(
+        next(iter(sizes)),
+        cache.features([image for image, _ in images]),
+        tuple(
+            {"file": image.name, "pixel_sha256": image.pixel_sha256, "sha256": image.file_sha256, "seed": seed}
+            for image, seed in images
+        ),
+        tuple(
+            f"{coalition}, {image.name if seed is None else f'seed +{seed}'} {defect}"
+            for image, seed in images
+            for defect in describe_defects(image.pixels)
+        ),
     )
 
 
@@ -209,19 +256,14 @@ def input_image_warnings(
     return result
 
 
-def _same_size(images: Sequence[ImageFile], size: tuple[int, int] | None, coalition: str) -> tuple[int, int]:
-    """The one (width, height) of all images."""
-    if not images:
-        raise ImageError(f"The coalition {coalition} has no images.")
-    for image in images:
-        height, width = image.pixels.shape[:2]
-        if size is not None and size != (width, height):
-            raise ImageError(
-                f"The image {image.name} of the coalition {coalition} is {width}×{height} where others are "
-                f"{size[0]}×{size[1]}; all images of an audit must have one size."
-            )
-        size = (width, height)
-    return size or (0, 0)
+def _same_size(size: tuple[int, int], others: tuple[int, int] | None, coalition: str) -> tuple[int, int]:
+    """The one (width, height) of all coalitions."""
+    if others is not None and size != others:
+        raise ImageError(
+            f"The images of the coalition {coalition} are {size[0]}×{size[1]} where others are "
+            f"{others[0]}×{others[1]}; all images of an audit must have one size."
+        )
+    return size
 
 
 def _defect_warnings(defects: Sequence[str]) -> list[Caution]:

@@ -2,26 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from .coalitions import execution_order, label, members
 from .components import Component
+from .design import Design, choose_design, exact_count, smallest_sample
 from .errors import PlayerError, TooManyCoalitionsError, WorkflowError
 from .graph import Graph, Link, Node, consumers, parse_graph, upstream
 from .node_info import NodeCatalog, is_model_file, type_matches
 from .noise import NoiseInput, constant, noise_inputs, untouched_seeds
-from .players import InputImage, Unmeasured, discover, select, unmeasured
+from .players import InputImage, Unmeasured, discover, grouping, select, unmeasured
 from .rewrite import Rewriter
-from .settings import AuditSettings, from_players_node
+from .settings import AuditSettings, from_players_node, from_settings_node
 
 ENUMERATOR = "CopyScopeCoalitionEnumerator"
 PLAYERS = "CopyScopePlayers"
+SETTINGS = "CopyScopeSettings"
+FID = "CopyScopeFID"
 WORKING_INPUTS = ("MODEL", "CLIP", "VAE", "CONDITIONING", "GUIDER", "UPSCALE_MODEL", "CONTROL_NET", "LATENT")
 """Inputs of nodes that do more than pass an image on."""
 COST_ORDER = ("checkpoint", "unet", "clip", "controlnet", "lora", "prompt", "image", "vae")
 """Kinds by how dear a change between neighbouring coalitions is, dearest first."""
+COUNTED = 4096
+"""Of more coalitions than this the distinct sampler runs are not counted, but bounded from above."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a way of measuring the game would run.
+
+    Attributes:
+        mode: ``exact``, ``grouped`` (the Owen value) or ``sampled``.
+        coalitions: at most so many.
+        images: of all coalitions and seeds.
+        sampler_runs: distinct sampler executions, or an upper bound.
+        chosen: whether the settings ask for it.
+    """
+
+    mode: str
+    coalitions: int
+    images: int
+    sampler_runs: int
+    chosen: bool
 
 
 @dataclass(frozen=True)
@@ -40,6 +64,9 @@ class Plan:
         batch: images per prompt, as far as the workflow tells.
         warnings: sentences for the user.
         rewriter: gives the graph of any coalition.
+        design: which coalitions are run; a sample is its smallest, and grows (``sampling.next_design``).
+        group_names: of the design's groups, in their order.
+        costs: what each way of measuring the game would run.
     """
 
     graph: Graph
@@ -54,7 +81,9 @@ class Plan:
     settings: AuditSettings
     warnings: tuple[str, ...]
     rewriter: Rewriter = field(repr=False)
-    sampler_runs: int = 0
+    design: Design
+    group_names: tuple[str, ...]
+    costs: tuple[Cost, ...]
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -62,9 +91,19 @@ class Plan:
 
     @property
     def coalitions(self) -> list[int]:
-        """Every mask in execution order, the full coalition first."""
+        """The design's masks in execution order, the full coalition first."""
         costs = sorted(range(len(self.players)), key=lambda i: COST_ORDER.index(_cost_kind(self.players[i].kind)))
-        return execution_order(len(self.players), costs)
+        return execution_order(self.design.masks, len(self.players), costs)
+
+    @property
+    def cost(self) -> Cost:
+        """Of what the settings ask for."""
+        return next(cost for cost in self.costs if cost.chosen)
+
+    @property
+    def sampler_runs(self) -> int:
+        """Distinct sampler executions over all coalitions and seeds, or an upper bound."""
+        return self.cost.sampler_runs
 
     @property
     def full(self) -> int:
@@ -102,9 +141,15 @@ class Plan:
             "output": {"node": self.target.node, "slot": self.target.slot},
             "seeds": self.seeds,
             "batch": self.batch,
-            "coalitions": 1 << len(self.players),
-            "images": (1 << len(self.players)) * self.seeds * self.batch,
-            "sampler_runs": self.sampler_runs,
+            "groups": {
+                name: [self.names[i] for i in group]
+                for name, group in zip(self.group_names, self.design.groups, strict=False)
+            },
+            "mode": self.cost.mode,
+            "coalitions": self.cost.coalitions,
+            "images": self.cost.images,
+            "sampler_runs": self.cost.sampler_runs,
+            "modes": [asdict(cost) for cost in self.costs],
             "determinism_runs": 1 if self.noise else 0,
             "warnings": list(self.warnings),
         }
@@ -124,7 +169,8 @@ def make_plan(
         WorkflowError: the workflow is malformed, has no image output or several, holds paid nodes, or names files
             that the server lacks.
         PlayerError: nothing to measure, or a named component does not exist.
-        TooManyCoalitionsError: more than ``settings.max_coalitions``.
+        TooManyCoalitionsError: more than ``settings.max_coalitions``, and no budget to run a sample of them.
+        GameError: the budget is too small for so many players.
     """
     settings = settings or AuditSettings()
     graph = workflow if _is_graph(workflow) else parse_graph(workflow)
@@ -137,19 +183,15 @@ def make_plan(
     players, locked = select(found.components, settings)
     if not players:
         raise PlayerError(_no_players(target, original, locked))
-    count = 1 << len(players)
-    if count > settings.max_coalitions:
-        names = ", ".join(player.name for player in players)
-        raise TooManyCoalitionsError(
-            f"{len(players)} players make {count:,} coalitions, more than max_coalitions = {settings.max_coalitions}; "
-            f"lock some of them (players: {names}) or raise max_coalitions."
-        )
+    group_names, groups = grouping(players, settings.groups)
+    _refuse_too_many(players, groups, settings)
+    design = choose_design(len(players), groups, settings.budget, settings.estimator)
     noise = noise_inputs(original, catalog)
     seeds = settings.seeds if noise else 1
     rules = [player.absence for player in players if player.absence]
     rewriter = Rewriter(original, found.graph, target, rules, _spread(noise, found.copies))
     if catalog.live:
-        _check_baseline_files(rewriter, original, count, catalog)
+        _check_baseline_files(rewriter, original, design.masks, catalog)
     warnings = (
         []
         if noise
@@ -166,17 +208,21 @@ def make_plan(
         warnings.append(f"Seeds that are the same for every seed offset: nodes {', '.join(seeds_left)}.")
     empty = [(found.copies.get(node_id, node_id), node) for node_id, node in rewriter.nodes(0)]
     rest = unmeasured(empty, found.components, found.images)
+    batch = _batch(original, catalog)
+    samplers = [node_id for node_id, node in found.graph.items() if _is_sampler(node, catalog)]
+    costs = _costs(rewriter, samplers, groups, design, settings, seeds, batch)
     return Plan(
         original, target, tuple(players), tuple(locked), tuple(rest), found.images, tuple(noise), seeds,
-        _batch(original, catalog), settings, tuple(warnings), rewriter,
-        _sampler_runs(rewriter, found.graph, catalog, noise, seeds, count),
+        batch, settings, tuple(warnings), rewriter, design, group_names, costs,
     )  # fmt: skip
 
 
 def embedded_settings(graph: Graph) -> dict[str, Any]:
-    """The settings that CopyScope's own nodes in a workflow hold: the enumerator's and its *CopyScope Players*'."""
+    """The settings that CopyScope's own nodes in a workflow hold: the enumerator's, those wired into it, and FID's."""
     settings: dict[str, Any] = {}
     for node in graph.values():
+        if node.class_type == FID and isinstance(distance := node.inputs.get("distance"), str):
+            settings["distance"] = distance
         if node.class_type != ENUMERATOR:
             continue
         for name in ("seeds", "max_coalitions"):
@@ -187,6 +233,10 @@ def embedded_settings(graph: Graph) -> dict[str, Any]:
         if isinstance(link, Link) and graph[link.node].class_type == PLAYERS:
             chosen = graph[link.node].inputs
             settings.update(from_players_node({name: constant(graph, value) or "" for name, value in chosen.items()}))
+        link = node.inputs.get("settings")
+        if isinstance(link, Link) and graph[link.node].class_type == SETTINGS:
+            chosen = graph[link.node].inputs
+            settings.update(from_settings_node({name: constant(graph, value) or "" for name, value in chosen.items()}))
     return settings
 
 
@@ -289,10 +339,10 @@ def check_files(graph: Mapping[str, Node], catalog: NodeCatalog) -> None:
             )
 
 
-def _check_baseline_files(rewriter: Rewriter, graph: Graph, count: int, catalog: NodeCatalog) -> None:
+def _check_baseline_files(rewriter: Rewriter, graph: Graph, masks: Sequence[int], catalog: NodeCatalog) -> None:
     for node_id, node in graph.items():
         if any(is_model_file(value) for value in node.inputs.values()):
-            for variant in rewriter.variants(node_id, range(count)).values():
+            for variant in rewriter.variants(node_id, masks).values():
                 check_files({node_id: variant}, catalog)
 
 
@@ -345,12 +395,49 @@ def _spread(noise: list[NoiseInput], copies: Mapping[str, str]) -> list[NoiseInp
     return [*noise, *extra]
 
 
-def _sampler_runs(
-    rewriter: Rewriter, base: Graph, catalog: NodeCatalog, noise: list[NoiseInput], seeds: int, count: int
-) -> int:
-    """Distinct sampler executions over all coalitions and seeds."""
-    samplers = [node_id for node_id, node in base.items() if _is_sampler(node, catalog)]
-    return sum(len(rewriter.variants(node_id, range(count))) for node_id in samplers) * (seeds if noise else 1)
+def _refuse_too_many(players: Sequence[Component], groups: Sequence[Sequence[int]], settings: AuditSettings) -> None:
+    count = exact_count(len(players), groups)
+    if settings.budget is not None or count <= settings.max_coalitions:
+        return
+    names = ", ".join(player.name for player in players)
+    least = len(smallest_sample(len(players), groups, settings.estimator).masks)
+    raise TooManyCoalitionsError(
+        f"{len(players)} players make {count:,} coalitions, more than max_coalitions = {settings.max_coalitions}; "
+        f"lock some of them (players: {names}), run a sample with a budget of {least:,} coalitions or more, "
+        "or raise max_coalitions."
+    )
+
+
+def _costs(
+    rewriter: Rewriter,
+    samplers: Sequence[str],
+    groups: Sequence[Sequence[int]],
+    design: Design,
+    settings: AuditSettings,
+    seeds: int,
+    batch: int,
+) -> tuple[Cost, ...]:
+    """What each way of measuring the game would run: exact, with the groups, and sampled."""
+
+    def runs(masks: Sequence[int], more: int) -> int:
+        known = sum(len(rewriter.variants(node_id, masks)) for node_id in samplers)
+        return (known + more * len(samplers)) * seeds
+
+    def cost(mode: str, count: int, sample: Design, chosen: bool) -> Cost:
+        masks = sample.masks
+        return Cost(mode, count, count * seeds * batch, runs(masks, count - len(masks)), chosen)
+
+    result = []
+    smallest = smallest_sample(design.n, groups, settings.estimator)
+    for mode, parts in [("exact", ()), *([("grouped", groups)] if groups else [])]:
+        count = exact_count(design.n, parts)
+        whole = choose_design(design.n, parts) if count <= COUNTED else smallest
+        result.append(cost(mode, count, whole, design.complete and design.groups == tuple(parts)))
+    if not design.complete:
+        result.append(cost("sampled", settings.budget or 0, design, True))
+    elif len(smallest.masks) < result[-1].coalitions:
+        result.append(cost("sampled", len(smallest.masks), smallest, False))
+    return tuple(result)
 
 
 def _is_sampler(node: Node, catalog: NodeCatalog) -> bool:

@@ -166,6 +166,33 @@ def select(components: Sequence[Component], settings: AuditSettings) -> tuple[li
     return players, locked
 
 
+def grouping(
+    players: Sequence[Component], groups: Mapping[str, Sequence[str]]
+) -> tuple[tuple[str, ...], tuple[tuple[int, ...], ...]]:
+    """Names of the groups and their players' places; a player that is in none is a group of its own.
+
+    Returns:
+        Two empty tuples where there are no groups.
+
+    Raises:
+        PlayerError: a selector fits no player, or a player is in two groups.
+    """
+    if not groups:
+        return (), ()
+    owner: dict[str, str] = {}
+    for group, selectors in groups.items():
+        for name in {item.name for selector in selectors for item in _matching(players, selector)}:
+            if name in owner:
+                raise PlayerError(f"The player {name!r} is in the groups {owner[name]!r} and {group!r}; keep one.")
+            owner[name] = group
+    members: dict[str, list[int]] = {}
+    for place, player in enumerate(players):
+        members.setdefault(owner.get(player.name, player.name), []).append(place)
+    if len(members) != len(groups) + len(players) - len(owner):
+        raise PlayerError("A group has the name of a player that is not in it; give the group another name.")
+    return tuple(members), tuple(tuple(places) for places in members.values())
+
+
 def _matching(components: Sequence[Component], selector: str) -> list[Component]:
     wanted = selector.strip().casefold()
     result = [

@@ -53,7 +53,7 @@ async def server_context(
     """
     stats = await client.system_stats()
     info = await client.object_info()
-    for mask in range(plan.full + 1):
+    for mask in plan.design.masks:
         plan.rewriter.target(mask)
     nodes = list(plan.rewriter.pool.values())
     names = file_names(nodes)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from .distances import DistanceName
 from .errors import CopyScopeError
 
 MAX_COALITIONS = 256
@@ -42,6 +43,20 @@ class AuditSettings(BaseModel):
     max_coalitions: int = Field(
         MAX_COALITIONS, ge=2, description="Larger games are refused before anything is sampled."
     )
+    distance: DistanceName = Field("fid", description="What the value of a coalition is made of.")
+    budget: int | None = Field(
+        None, ge=4, description="At most so many coalitions are run: a sample, where the exact value needs more."
+    )
+    target_width: float | None = Field(
+        None, gt=0, le=2, description="Sampling stops when no share's 95% interval is wider. Needs a budget."
+    )
+    estimator: Literal["regression", "permutation"] = Field(
+        "regression", description="How contributions follow from a sample of coalitions."
+    )
+    groups: dict[str, tuple[str, ...]] = Field(
+        default_factory=dict,
+        description="Players that join together (all models of one author): name → players. Gives the Owen value.",
+    )
     allow_paid_nodes: bool = Field(False, description="Run nodes that call paid services.")
 
     @field_validator("players", "lock", "key_prompts", "image_players")
@@ -50,6 +65,14 @@ class AuditSettings(BaseModel):
         if not all(item.strip() for item in value):
             raise ValueError("an entry is blank")
         return tuple(item.strip() for item in value)
+
+    @model_validator(mode="after")
+    def _fits(self) -> AuditSettings:
+        if self.target_width is not None and self.budget is None:
+            raise ValueError("target_width needs a budget: how many coalitions may be run at most")
+        if not all(name.strip() and members for name, members in self.groups.items()):
+            raise ValueError("a group has no name or no players")
+        return self
 
     def over(self, base: Mapping[str, Any]) -> AuditSettings:
         """These settings, where they were given, over others.
@@ -90,6 +113,41 @@ def from_players_node(inputs: Mapping[str, Any]) -> dict[str, Any]:
             raise CopyScopeError("A line of baseline_models must be node = file, such as 12 = flux1-dev.safetensors.")
         settings["baseline_models"] = {node.strip(): file.strip() for node, _, file in pairs}
     return settings
+
+
+def from_settings_node(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that the inputs of a *CopyScope Settings* node stand for; inputs that are not given are left out.
+
+    Args:
+        inputs: ``budget``, ``target_width`` (0: none), ``estimator``, ``groups`` (one a line: ``name = player, …``).
+    """
+    settings: dict[str, Any] = {}
+    for name in ("budget", "target_width"):
+        if inputs.get(name):
+            settings[name] = inputs[name]
+    if "estimator" in inputs:
+        settings["estimator"] = inputs["estimator"]
+    if "groups" in inputs:
+        settings["groups"] = parse_groups(lines(inputs["groups"]))
+    return settings
+
+
+def parse_groups(texts: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """Groups of players from ``name = player, player`` each.
+
+    Raises:
+        CopyScopeError: a text has another form.
+    """
+    groups: dict[str, tuple[str, ...]] = {}
+    for text in texts:
+        name, _, players = text.partition("=")
+        members = tuple(player.strip() for player in players.split(",") if player.strip())
+        if not name.strip() or not members or name.strip() in groups:
+            raise CopyScopeError(
+                "A group must be NAME = PLAYER, PLAYER, each name once, such as Jane = style-a, style-b."
+            )
+        groups[name.strip()] = members
+    return groups
 
 
 def lines(text: Any) -> tuple[str, ...]:

@@ -12,11 +12,13 @@ from .players import Players
 from .reference import LoadReference
 from .report import ShapleyReport
 from .routes import add_routes
+from .settings import Settings
 
 NODES: list[type[io.ComfyNode]] = [
     CoalitionEnumerator,
     LoaderCoalitions,
     Players,
+    Settings,
     LoadReference,
     FID,
     ShapleyReport,

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
 from comfy_api.latest import io
 from comfy_execution.graph_utils import GraphBuilder
 
+from ..copyscope_core.canaries import CANARY, choose_canaries, fresh_nonce
+from ..copyscope_core.design import Design
 from ..copyscope_core.errors import HostError, WorkflowError
 from ..copyscope_core.graph import Link, as_link, parse_graph, to_json
 from ..copyscope_core.keys import RunContext
@@ -19,7 +22,7 @@ from ..copyscope_core.store import RunStore
 from . import comfy_host
 from .expansion import expand
 from .graph_run import RERUN, GraphRun, Step
-from .types import Coalitions, PlayerChoice
+from .types import Coalitions, PlayerChoice, SettingsChoice
 
 BYTES_PER_PIXEL = 3 * 4
 UNKNOWN_SIZE = 1024
@@ -51,6 +54,8 @@ class CoalitionEnumerator(io.ComfyNode):
                              tooltip="Larger games are refused before anything is sampled."),
                 PlayerChoice.Input("players", optional=True,
                                    tooltip="From CopyScope Players: baselines, key prompts, locks."),
+                SettingsChoice.Input("settings", optional=True,
+                                     tooltip="From CopyScope Settings: a sample of the combinations, groups."),
             ],
             outputs=[Coalitions.Output("coalitions", tooltip="Every coalition's images, stored.")],
             hidden=[io.Hidden.dynprompt, io.Hidden.unique_id],
@@ -67,15 +72,20 @@ class CoalitionEnumerator(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, image: Any, seeds: int, max_coalitions: int, players: dict[str, Any] | None = None
+        cls,
+        image: Any,
+        seeds: int,
+        max_coalitions: int,
+        players: dict[str, Any] | None = None,
+        settings: dict[str, Any] | None = None,
     ) -> io.NodeOutput:
         target = as_link(image)
         if target is None:
             raise WorkflowError("Wire the image output of a workflow into CopyScope Coalition Enumerator.")
         dynprompt = cls.hidden.dynprompt
         graph = {node_id: _plain(dynprompt.get_node(node_id)) for node_id in _ancestry(dynprompt, target.node)}
-        settings = AuditSettings(**{**(players or {}), "seeds": seeds, "max_coalitions": max_coalitions})
-        return start_run(graph, target, settings, set(graph), cls.hidden)
+        chosen = {**(players or {}), **(settings or {}), "seeds": seeds, "max_coalitions": max_coalitions}
+        return start_run(graph, target, AuditSettings(**chosen), set(graph), cls.hidden)
 
 
 def start_run(
@@ -93,42 +103,78 @@ def start_run(
     if restless := comfy_host.restless_nodes(plan.graph):
         note = f"Nodes that run anew at every prompt, so that images may not repeat: {', '.join(restless)}."
         plan = replace(plan, warnings=(*plan.warnings, note))
-    for mask in range(plan.full + 1):
-        plan.rewriter.target(mask)  # the pool then holds what any coalition needs
+    for mask in plan.design.masks:
+        plan.rewriter.target(mask)  # the pool then holds every file that any coalition needs
     context = comfy_host.run_context(plan.rewriter.pool.values(), display_id)
     steps = _steps(plan, context)
     store = RunStore(comfy_host.runs_folder() / _run_name(plan))
-    missing = tuple(step for step in {step.key: step for step in steps}.values() if store.read(step.key) is None)
+    missing = _missing(steps, store)
     _refuse_too_large(plan, len(missing))
     store.write_run(
         {"plan": plan.summary(), "workflow": to_json(plan.graph), "settings": settings.model_dump(mode="json")}
     )
-    run = GraphRun(plan, store, context, steps, missing, display_id)
-    nodes, link = expand(run, originals, GraphBuilder.alloc_prefix())
-    stored = len({step.key for step in steps}) - run.total
-    run.say(
-        f"{1 << len(plan.players)} coalitions of {len(plan.players)} players: {run.total} runs to do, {stored} stored"
-    )
+    run = GraphRun(plan, store, context, steps, missing, display_id, GraphBuilder.alloc_prefix())
+    nodes, link = expand(run, originals)
+    _say_what_is_to_do(run)
     return io.NodeOutput(link, expand=nodes)
 
 
+def continue_run(run: GraphRun, design: Design, present: Collection[str]) -> tuple[dict[str, Any], list[Any]]:
+    """The expansion of a larger sample of the same game.
+
+    Args:
+        design: holds the run's own and more.
+        present: ids of all nodes that the prompt has.
+
+    Returns:
+        The nodes, and the link to the collected coalitions.
+    """
+    plan = replace(run.plan, design=design)
+    steps = _steps(plan, run.context)
+    larger = GraphRun(
+        plan, run.store, run.context, steps, _missing(steps, run.store), run.display_id, run.prefix,
+        run.begun + run.total, run.seen,
+    )  # fmt: skip
+    _refuse_too_large(plan, larger.total)
+    _say_what_is_to_do(larger)
+    return expand(larger, present)
+
+
+def _say_what_is_to_do(run: GraphRun) -> None:
+    stored = len({step.key for step in run.steps}) - run.total
+    count = len(run.plan.design.masks)
+    run.say(f"{count} coalitions of {len(run.plan.players)} players: {run.total} runs to do, {stored} stored")
+
+
 def _steps(plan: Plan, context: RunContext) -> tuple[Step, ...]:
-    """Every coalition and seed in order; the full coalition's first seed is run twice."""
+    """Every coalition and seed in order; the full coalition's first seed is run twice, canaries again at the end."""
     steps = []
-    wanted = [(mask, offset, False) for mask, offset in plan.steps()]
+    wanted: list[tuple[int, int, str | None]] = [(mask, offset, None) for mask, offset in plan.steps()]
     if plan.noise:
-        wanted.insert(1, (plan.full, 0, True))
-    for mask, offset, again in wanted:
-        nonce = RERUN if again else None
-        target = plan.rewriter.target(mask, offset, nonce)
-        key = context.key(target, plan.rewriter.graph(mask, offset, nonce)[0])
-        steps.append(Step(mask, offset, key, target, again))
+        wanted.insert(1, (plan.full, 0, RERUN))
+        wanted += [(mask, 0, CANARY) for mask in choose_canaries({mask for mask, _ in plan.steps()}, plan.full)]
+    for mask, offset, kind in wanted:
+        key = context.key(plan.rewriter.target(mask, offset, kind), plan.rewriter.graph(mask, offset, kind)[0])
+        nonce = fresh_nonce() if kind == CANARY else kind
+        steps.append(Step(mask, offset, key, plan.rewriter.target(mask, offset, nonce), kind, nonce))
     return tuple(steps)
 
 
+def _missing(steps: tuple[Step, ...], store: RunStore) -> tuple[Step, ...]:
+    """The steps that are not stored; where any is to be run, the canaries are run again after it."""
+    distinct = {step.key: step for step in steps}.values()
+    missing = [step for step in distinct if step.kind != CANARY and store.read(step.key) is None]
+    canaries = [step for step in distinct if step.kind == CANARY]
+    for step in canaries if missing else ():
+        store.remove(step.key)
+    return (*missing, *(step for step in canaries if store.read(step.key) is None))
+
+
 def _run_name(plan: Plan) -> str:
-    """The run folder of a workflow and its choice of players; more seeds go into the same folder."""
-    settings = plan.settings.model_dump(mode="json", exclude={"seeds", "max_coalitions"})
+    """The run folder of a workflow and its choice of players; more seeds and coalitions go into the same folder."""
+    settings = plan.settings.model_dump(
+        mode="json", exclude={"seeds", "max_coalitions", "distance", "budget", "target_width", "estimator", "groups"}
+    )
     text = json.dumps([plan.rewriter.target(plan.full), plan.rewriter.target(0), settings], sort_keys=True)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 

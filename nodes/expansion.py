@@ -104,29 +104,39 @@ def store_images(run: GraphRun, step: Step, images: torch.Tensor) -> None:
     run.store.write(
         step.key,
         [_png(item, workflow) for item in pixels],
-        {"members": list(run.plan.members(step.mask)), "mask": step.mask, "offset": step.offset, "again": step.again},
+        {
+            "members": list(run.plan.members(step.mask)),
+            "mask": step.mask,
+            "offset": step.offset,
+            "again": step.kind is not None,
+        },
     )
     cache = FeatureCache(run.store.features_folder, host_extractor())
     cache.features([(item, pixel_hash(item)) for item in pixels])
 
 
-def expand(run: GraphRun, originals: Collection[str], prefix: str) -> tuple[dict[str, Any], list[Any]]:
+def expand(run: GraphRun, present: Collection[str]) -> tuple[dict[str, Any], list[Any]]:
     """The graph that makes every coalition that is not stored yet.
 
-    Nodes that are the same as in the user's graph are linked, not cloned; of the rest there is one for each distinct
-    class and inputs. A coalition's new samplers wait for its turn; where it has none, its last node does.
+    Nodes that are the same as in the user's graph, or that an earlier part of a sample has made, are linked, not
+    cloned; of the rest there is one for each distinct class and inputs. A coalition's new samplers wait for its turn;
+    where it has none, its last node does.
+
+    Args:
+        present: ids of the nodes that are in the prompt already and may be linked.
 
     Returns:
         The nodes, and the link to the collected coalitions.
     """
     rewriter = run.plan.rewriter
     catalog = comfy_host.catalog()
+    prefix = run.prefix
     made: dict[str, Any] = {}
     collect: dict[str, Any] = {"token": run.token}
 
     def node_id(digest: str) -> str:
         own = rewriter.node_id(digest)
-        return own if rewriter.is_original(digest) and own in originals else f"{prefix}{digest[:16]}"
+        return own if rewriter.is_original(digest) and own in present else f"{prefix}{digest[:16]}"
 
     def wait(node: str, name: str, index: int) -> None:
         inputs, turn = made[node]["inputs"], f"{node}.turn"
@@ -135,11 +145,11 @@ def expand(run: GraphRun, originals: Collection[str], prefix: str) -> tuple[dict
 
     for index, step in enumerate(run.missing):
         last = node_id(step.target.node)
-        waiting = last in made or not last.startswith(prefix)
+        waiting = last in made or last in present
         stack = [step.target.node]
         while stack:
             digest = stack.pop()
-            if node_id(digest) in made or not node_id(digest).startswith(prefix):
+            if node_id(digest) in made or node_id(digest) in present:
                 continue
             node = rewriter.pool[digest]
             inputs = {
@@ -153,7 +163,7 @@ def expand(run: GraphRun, originals: Collection[str], prefix: str) -> tuple[dict
             stack.extend(link.node for _, link in node.links())
         if not waiting and (link := next(rewriter.pool[step.target.node].links(), None)) is not None:
             wait(last, link[0], index)
-        sink = f"{prefix}images.{index}"
+        sink = f"{prefix}images.{run.begun + index}"
         made[sink] = {
             "class_type": IMAGES,
             "inputs": {
@@ -164,8 +174,8 @@ def expand(run: GraphRun, originals: Collection[str], prefix: str) -> tuple[dict
             },
         }
         collect[f"stored_{index}"] = [sink, 0]
-    made[f"{prefix}collect"] = {"class_type": COLLECT, "inputs": collect}
-    return made, [f"{prefix}collect", 0]
+    made[f"{prefix}{run.begun}.collect"] = {"class_type": COLLECT, "inputs": collect}
+    return made, [f"{prefix}{run.begun}.collect", 0]
 
 
 def waiting_input(node: Node, seed: str | None, catalog: NodeCatalog) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import comfy.utils
@@ -10,13 +10,16 @@ from comfy.clip_vision import ClipVisionModel
 from comfy_api.latest import io
 
 from ..copyscope_core.conclude import MeasuredAudit, measure_audit
+from ..copyscope_core.design import Design
 from ..copyscope_core.distances import DISTANCES
 from ..copyscope_core.errors import ImageError
 from ..copyscope_core.features import FeatureCache, FeatureExtractor
 from ..copyscope_core.images import ImageFile, read_folder, read_image
+from ..copyscope_core.sampling import next_design
 from ..copyscope_core.settings import NOTHING
 from . import comfy_host
 from .clip_vision_host import ClipVisionExtractor
+from .enumerator import continue_run
 from .graph_run import GraphRun
 from .inception_host import host_extractor
 from .reference import check_folder, fingerprint, from_tensors
@@ -62,6 +65,7 @@ class FID(io.ComfyNode):
             outputs=[Game.Output("game")],
             hidden=[io.Hidden.dynprompt, io.Hidden.unique_id],
             is_input_list=True,
+            enable_expand=True,
         )  # fmt: skip
 
     @classmethod
@@ -94,10 +98,12 @@ class FID(io.ComfyNode):
         run: GraphRun = _first(coalitions)
         images = _reference(_first(reference_folder), reference)
         control = _chosen(control_folder)
-        bar = comfy.utils.ProgressBar(1 << len(run.plan.players))
+        bar = comfy.utils.ProgressBar(len(run.plan.design.masks))
         inputs = {item.node: read_image(comfy_host.input_image_path(item.file)) for item in run.plan.images}
+        settings = run.plan.settings.model_copy(update={"distance": _first(distance)})
+        stored = run.stored()
         measured = measure_audit(
-            run.stored(),
+            replace(stored, plan=replace(stored.plan, settings=settings)),
             images,
             FeatureCache(run.store.features_folder, _extractor(_first(clip_vision), cls.hidden)),
             inputs,
@@ -105,7 +111,20 @@ class FID(io.ComfyNode):
             control=[] if control is None else read_folder(comfy_host.input_folder(control)),
             distance=_first(distance),
         )
-        return io.NodeOutput(MeasuredRun(run, measured))
+        design = next_design(measured.measurement.evaluation, settings)
+        if design is None:
+            return io.NodeOutput(MeasuredRun(run, measured))
+        return _with_more(run, design, cls.hidden)
+
+
+def _with_more(run: GraphRun, design: Design, hidden: Any) -> io.NodeOutput:
+    """Expand to the coalitions by which a sample grows, and to a node like this one that measures them too."""
+    dynprompt, own = hidden.dynprompt, _first(hidden.unique_id)
+    nodes, link = continue_run(run, design, set(dynprompt.all_node_ids()))
+    again = f"{run.prefix}{run.begun}.fid"
+    inputs = {**dynprompt.get_node(own)["inputs"], "coalitions": link}
+    nodes[again] = {"class_type": dynprompt.get_node(own)["class_type"], "inputs": inputs}
+    return io.NodeOutput([again, 0], expand=nodes)
 
 
 def _extractor(clip_vision: ClipVisionModel | None, hidden: Any) -> FeatureExtractor:

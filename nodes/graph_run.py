@@ -14,10 +14,12 @@ from dataclasses import dataclass, field
 
 import comfy.utils
 
+from ..copyscope_core.canaries import CANARY
 from ..copyscope_core.conclude import StoredAudit
 from ..copyscope_core.errors import StoreError
 from ..copyscope_core.graph import Graph, Link
 from ..copyscope_core.keys import RunContext
+from ..copyscope_core.measure import Seen
 from ..copyscope_core.node_info import is_image_file
 from ..copyscope_core.plan import Plan
 from ..copyscope_core.store import RunStore
@@ -25,6 +27,9 @@ from . import comfy_host
 
 RERUN = "determinism"
 """The nonce of the second run of the full coalition."""
+
+KINDS = {RERUN: "second run", CANARY: "once again at the end"}
+"""What a step is, by the nonce that it is stored under."""
 
 _KEPT = 8
 _OPEN: OrderedDict[str, GraphRun] = OrderedDict()
@@ -37,14 +42,16 @@ class Step:
     Attributes:
         key: of its entry in the run folder.
         target: its output in the rewriter's pool.
-        again: the second run of the full coalition.
+        kind: what it is stored under in the place of a nonce; None: a coalition in its turn.
+        nonce: the word that makes its noise run again.
     """
 
     mask: int
     offset: int
     key: str
     target: Link
-    again: bool = False
+    kind: str | None = None
+    nonce: str | None = None
 
 
 @dataclass
@@ -54,6 +61,9 @@ class GraphRun:
     Attributes:
         steps: all of them.
         missing: those that are not stored yet, in the order of their turns.
+        prefix: of the ids of all nodes that the run expands to.
+        begun: how many steps earlier parts of a sample have expanded to.
+        seen: coalitions whose images have been read, by mask.
     """
 
     plan: Plan
@@ -62,6 +72,9 @@ class GraphRun:
     steps: tuple[Step, ...]
     missing: tuple[Step, ...]
     display_id: str
+    prefix: str
+    begun: int = 0
+    seen: dict[int, Seen] = field(default_factory=dict, repr=False)
     token: str = field(default_factory=lambda: secrets.token_hex(8))
 
     def __post_init__(self) -> None:
@@ -81,7 +94,7 @@ class GraphRun:
     def label(self, step: Step) -> str:
         """How messages call a step."""
         name = f"{self.plan.label(step.mask)}, seed +{step.offset}"
-        return f"{name} (second run)" if step.again else name
+        return f"{name} ({KINDS[step.kind]})" if step.kind else name
 
     def step(self, key: str) -> Step:
         """The step of a key.
@@ -100,18 +113,20 @@ class GraphRun:
         Raises:
             StoreError: an entry is gone from the run folder.
         """
-        entries, again = {}, None
+        entries, again, canaries = {}, None, {}
         for step in self.steps:
             entry = self.store.read(step.key)
             if entry is None:
                 raise StoreError(
                     f"The images of {self.label(step)} are gone from {self.store.folder}; queue the workflow again."
                 )
-            if step.again:
+            if step.kind == RERUN:
                 again = entry
+            elif step.kind == CANARY:
+                canaries[step.mask] = entry
             else:
                 entries[step.mask, step.offset] = entry
-        return StoredAudit(self.plan, self.store, entries, again)
+        return StoredAudit(self.plan, self.store, entries, again, canaries=canaries, seen=self.seen)
 
     def model_hashes(self) -> dict[str, str | None]:
         """Model file name → SHA-256; None where it is not known, or where several files have the name."""
@@ -140,7 +155,7 @@ class GraphRun:
 
     def graph(self, step: Step) -> Graph:
         """The rewritten graph of a step."""
-        return self.plan.rewriter.graph(step.mask, step.offset, RERUN if step.again else None)[0]
+        return self.plan.rewriter.graph(step.mask, step.offset, step.nonce)[0]
 
 
 def open_run(token: str) -> GraphRun:

@@ -11,7 +11,7 @@ from comfy_api.latest import io
 from ..copyscope_core.graph import Link
 from ..copyscope_core.settings import MAX_COALITIONS, NOTHING, AuditSettings, from_players_node
 from .enumerator import start_run
-from .types import Coalitions
+from .types import Coalitions, SettingsChoice
 
 LORA_SLOTS = 6
 
@@ -54,6 +54,8 @@ class LoaderCoalitions(io.ComfyNode):
                 io.Combo.Input("scheduler", options=comfy.samplers.KSampler.SCHEDULERS, default="normal"),
                 *stack,
                 io.Int.Input("max_coalitions", default=MAX_COALITIONS, min=2, max=2**16),
+                SettingsChoice.Input("settings", optional=True,
+                                     tooltip="From CopyScope Settings: a sample of the combinations, groups."),
             ],
             outputs=[Coalitions.Output("coalitions", tooltip="Every coalition's images, stored.")],
             hidden=[io.Hidden.dynprompt, io.Hidden.unique_id],
@@ -68,7 +70,10 @@ class LoaderCoalitions(io.ComfyNode):
     def execute(cls, **inputs: Any) -> io.NodeOutput:
         chosen = {name: inputs[name] for name in ("baseline_checkpoint", "key_prompts")}
         settings = AuditSettings(
-            seeds=inputs["seeds"], max_coalitions=inputs["max_coalitions"], **from_players_node(chosen)
+            **(inputs.get("settings") or {}),
+            seeds=inputs["seeds"],
+            max_coalitions=inputs["max_coalitions"],
+            **from_players_node(chosen),
         )
         return start_run(build_workflow(inputs), Link("image", 0), settings, set(), cls.hidden)
 

@@ -13,5 +13,8 @@ Reference = io.Custom("COPYSCOPE_REFERENCE")
 PlayerChoice = io.Custom("COPYSCOPE_PLAYERS")
 """A mapping of ``AuditSettings`` fields."""
 
+SettingsChoice = io.Custom("COPYSCOPE_SETTINGS")
+"""A mapping of ``AuditSettings`` fields."""
+
 Game = io.Custom("COPYSCOPE_GAME")
 """A ``MeasuredRun``: distances of every coalition to the reference."""

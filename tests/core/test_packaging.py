@@ -54,7 +54,8 @@ def test_node_ids_never_change() -> None:
     for path in sorted((ROOT / "nodes").glob("*.py")):
         ids |= set(re.findall(r'"(CopyScope(?!Extension)[A-Z]\w+)"', path.read_text(encoding="utf-8")))
     assert ids == {
-        "CopyScopeCoalitionEnumerator", "CopyScopeLoaderCoalitions", "CopyScopePlayers", "CopyScopeLoadReference",
+        "CopyScopeCoalitionEnumerator", "CopyScopeLoaderCoalitions", "CopyScopePlayers",
+        "CopyScopeSettings", "CopyScopeLoadReference",
         "CopyScopeFID", "CopyScopeShapleyReport", "CopyScopeCoalitionImages", "CopyScopeCollectCoalitions",
         "CopyScopeTurn",
     }  # fmt: skip

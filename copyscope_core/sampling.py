@@ -1,0 +1,118 @@
+"""Sampled mode: what to run next, and when to stop.
+
+A sample of coalitions grows by about a fifth at a time, where that narrows the widest interval most, until the budget
+is used up, every share's interval is narrow enough, or the seeds, not the choice of coalitions, make up nearly all of
+the interval.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+
+from .cautions import Caution
+from .design import Design, exact_count
+from .evaluate import Evaluation
+from .permutations import Permutations
+from .regression import Regression
+from .report_schema import SamplingRecord
+from .settings import AuditSettings
+
+GROWTH = 5
+"""Each round adds a fifth of what there is, so that rounds are few and choices well informed."""
+
+FEWEST = 4
+"""But at least so many coalitions."""
+
+NEGLIGIBLE = 0.1
+"""The sample is large enough where its own interval is narrower than this part of the whole: 1% of the variance."""
+
+Stop = Literal["budget", "target", "chance"]
+
+
+def next_design(evaluation: Evaluation, settings: AuditSettings) -> Design | None:
+    """The design to go on with; None where no more coalitions are to be run."""
+    if isinstance(_decide(evaluation, settings), str):
+        return None
+    return _larger(evaluation, settings)
+
+
+def sampling_record(evaluation: Evaluation, settings: AuditSettings) -> SamplingRecord | None:
+    """How the coalitions were chosen, for the report; None where all that are needed were measured."""
+    design = evaluation.design
+    if design.complete or not isinstance(design, Regression | Permutations):
+        return None
+    stop = _decide(evaluation, settings)
+    return SamplingRecord(
+        estimator="regression" if isinstance(design, Regression) else "permutation",
+        coalitions=len(design.masks),
+        of=exact_count(design.n, design.groups),
+        budget=settings.budget or len(design.masks),
+        target_width=settings.target_width,
+        width=_width(evaluation),
+        stopped=stop or "budget",
+        drawn=list(design.drawn) if isinstance(design, Regression) else [design.drawn],
+    )
+
+
+def sampling_cautions(evaluation: Evaluation, settings: AuditSettings) -> list[Caution]:
+    """What a reader of a sampled audit must know."""
+    record = sampling_record(evaluation, settings)
+    if record is None:
+        return []
+    why = {
+        "budget": "the budget was used up",
+        "target": "every share's interval is as narrow as was asked for",
+        "chance": "more of them would hardly narrow the intervals, which come from the seeds; more seeds would",
+    }[record.stopped]
+    return [
+        Caution(
+            "sampled",
+            f"Of {record.of:,} combinations {record.coalitions:,} were run, and contributions are estimated from "
+            f"them; the intervals allow for it. No more were run because {why}.",
+        )
+    ]
+
+
+def _decide(evaluation: Evaluation, settings: AuditSettings) -> Stop | None:
+    """Why to stop; None: go on."""
+    if evaluation.sampling is None:
+        return "target"  # the sample has become the whole game
+    width = _width(evaluation)
+    if settings.target_width is not None and width is not None and width <= settings.target_width:
+        return "target"
+    found, player = evaluation.uncertainty, _widest(evaluation)
+    if found is not None and _span(evaluation.sampling[player]) < NEGLIGIBLE * _span(found.shapley[player]):
+        return "chance"
+    if _larger(evaluation, settings) == evaluation.design:
+        return "budget"
+    return None
+
+
+def _larger(evaluation: Evaluation, settings: AuditSettings) -> Design:
+    design = evaluation.design
+    have = len(design.masks)
+    more = min((settings.budget or have) - have, max(FEWEST, have // GROWTH))
+    return design.grow(evaluation.values, _widest(evaluation), max(more, 0))
+
+
+def _widest(evaluation: Evaluation) -> int:
+    """The player whose φ has the widest interval for the choice of coalitions, which is what more of them narrow."""
+    ends = evaluation.sampling
+    return 0 if ends is None else int((ends[:, 1] - ends[:, 0]).argmax())
+
+
+def _width(evaluation: Evaluation) -> float | None:
+    """Width of the widest interval of a share, of everything that is known of chance."""
+    found = evaluation.uncertainty
+    if found is not None:
+        return None if found.share is None else float((found.share[:, 1] - found.share[:, 0]).max())
+    total = float(np.abs(evaluation.shapley).sum())
+    if evaluation.sampling is None or total == 0:
+        return None
+    return float(max(_span(ends) for ends in evaluation.sampling)) / total
+
+
+def _span(ends: np.ndarray) -> float:
+    return float(ends[1] - ends[0])

@@ -1,0 +1,42 @@
+"""CopyScope Settings: how many coalitions are run, and which players belong together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from comfy_api.latest import io
+
+from ..copyscope_core.settings import from_settings_node
+from .types import SettingsChoice
+
+
+class Settings(io.ComfyNode):
+    """For workflows with many players; without it every coalition is run."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="CopyScopeSettings",
+            display_name="CopyScope Settings",
+            category="CopyScope",
+            description="For many LoRAs: run a sample of the combinations, and group models of one author.",
+            inputs=[
+                io.Int.Input("budget", default=0, min=0, max=2**16,
+                             tooltip="At most so many combinations are run, where an exact result needs more. "
+                             "0: all of them."),
+                io.Float.Input("target_width", default=0.0, min=0.0, max=2.0, step=0.01,
+                               tooltip="With a budget: stop as soon as no share's 95% interval is wider than this, "
+                               "such as 0.1. 0: go on to the budget."),
+                io.Combo.Input("estimator", options=["regression", "permutation"], default="regression",
+                               tooltip="How contributions follow from a sample of the combinations."),
+                io.String.Input("groups", multiline=True, default="",
+                                placeholder="groups: author = player, player, one group a line; empty: none",
+                                tooltip="groups: players that join together, such as all LoRAs of one author, one "
+                                "group a line: name = player, player. Their shares are then Owen values."),
+            ],
+            outputs=[SettingsChoice.Output("settings")],
+        )  # fmt: skip
+
+    @classmethod
+    def execute(cls, **inputs: Any) -> io.NodeOutput:
+        return io.NodeOutput(from_settings_node(inputs))
