@@ -90,7 +90,7 @@ def test_no_script_makes_markup_or_code_of_text(path: Path) -> None:
     "text",
     [
         "eval('1')", "import pickle", "from torch import hub; torch.hub.load('x')", "import subprocess",
-        "import socket",        "def f():\n    import requests", "importlib.import_module('pickle')", "torch.load(path)",
+        "import socket", "def f():\n    import requests", "importlib.import_module('pickle')", "torch.load(path)",
         "run('pip install x')", "run(x, shell=True)", "np.load(x, allow_pickle=True)",
         "archive.extractall(folder)",
     ],
