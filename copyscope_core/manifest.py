@@ -17,7 +17,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError
 
 from .errors import StoreError
-from .files import TEMPORARY_SUFFIX, write_json_atomic
+from .files import TEMPORARY_SUFFIX, read_plain, write_json_atomic
 from .hashes import file_sha256
 from .report_schema import ImageFile, ModelFile, Record, Report
 from .runs import LOG_FILE, MANIFEST_FILE, own_files
@@ -107,9 +107,9 @@ def read_manifest(folder: Path) -> Manifest:
     """
     path = folder / MANIFEST_FILE
     try:
-        if path.is_symlink() or not path.is_file() or path.stat().st_size > _MAX_BYTES:
-            raise StoreError(f"{folder} has no {MANIFEST_FILE}, so nothing tells what its files were.")
-        return Manifest.model_validate_json(path.read_bytes())
+        return Manifest.model_validate_json(read_plain(path, _MAX_BYTES))
+    except FileNotFoundError as error:
+        raise StoreError(f"{folder} has no {MANIFEST_FILE}, so nothing tells what its files were.") from error
     except OSError as error:
         raise StoreError(f"{path} cannot be read ({error.strerror or error}); check its rights.") from error
     except ValidationError as error:

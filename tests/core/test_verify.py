@@ -307,3 +307,18 @@ def test_the_manifest_holds_everything_and_is_cleaned_up(run: Path, monkeypatch:
     assert all(image.matched_sha256 for image in [*manifest.reference, *manifest.control])
     clean_run(run / "out")
     assert not (run / "out").exists()
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"copyscope_manifest": 2}', "null", '{"files": 5}'])
+@pytest.mark.parametrize("name", ["manifest.json", "report.json", "run.json"])
+def test_odd_files_are_findings(run: Path, name: str, text: str) -> None:
+    (run / "out" / name).write_text(text, encoding="utf-8")
+    assert any(what.startswith(name) for what in named(verify(run)))
+
+
+@pytest.mark.parametrize("rows", [None, 5, [5, {}], [{"mask": 0, "folder": "../elsewhere"}], {"mask": 1}])
+def test_odd_lists_of_folders_are_findings(run: Path, rows: Any) -> None:
+    rewrite(run / "out" / "run.json", lambda data: data.update(coalitions=rows))
+    found = named(verify(run))
+    assert "run.json" in found
+    assert "images of base + style" in found
