@@ -1,6 +1,6 @@
 """The Fréchet distance beside pytorch-fid, clean-fid, torch-fidelity and torchmetrics: from features to the number.
 
-    python benchmarks/frechet.py [--counts 32,256,2048,10000] [--dimension 2048] [--rounds 3]
+    python benchmarks/frechet.py [--counts 32,256,2048,10000] [--dimension 2048] [--rounds 3] [--peers NAME,…]
 
 First checks all of them against 60-digit arithmetic on small sets, then that all agree on each large one; then times
 them in alternation. Needs the extra ``bench``.
@@ -108,6 +108,7 @@ def main() -> None:
     parser.add_argument("--counts", default="32,256,2048,10000")
     parser.add_argument("--dimension", type=int, default=2048)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--peers", default=",".join(PEERS))
     options = parser.parse_args()
     heading("scipy", "pytorch-fid", "clean-fid", "torch-fidelity", "torchmetrics")
     check_accuracy()
@@ -115,7 +116,8 @@ def main() -> None:
     for n in map(int, options.counts.split(",")):
         x, y = features(rng, n, options.dimension), features(rng, n, options.dimension) * 1.1
         ours(x, y)
-        work = {name: partial(function, x, y) for name, function in {"CopyScope": ours, **PEERS}.items()}
+        chosen = {"CopyScope": ours, **{name: PEERS[name] for name in options.peers.split(",")}}
+        work = {name: partial(function, x, y) for name, function in chosen.items()}
         timed = alternate(work, options.rounds)
         own = timed["CopyScope"]
         print(f"n = {n}, d = {options.dimension}: FID {own.result:.6f}")
