@@ -39,11 +39,9 @@ def verify(
         counts = (
             f"{result.files:,} files, {result.images:,} images, {result.features:,} features, {result.numbers:,} values"
         )
-        say(
-            f"Everything holds: {counts}."
-            if result.holds
-            else f"\n{len(result.findings):,} of these do not hold: {counts}."
-        )
+        changed = len(result.findings)
+        what = "1 thing is not as it was" if changed == 1 else f"{changed:,} things are not as they were"
+        say(f"Everything holds: {counts}." if result.holds else f"\n{what}. Checked: {counts}.")
         for note in result.notes:
             say(note)
         if result.manifest_sha256:
