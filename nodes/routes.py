@@ -33,7 +33,7 @@ async def hashes(request: web.Request) -> web.Response:
     """
     try:
         names = (await request.json())["files"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return web.json_response({"error": 'The body must be JSON: {"files": [name, …]}.'}, status=400)
     if not isinstance(names, list) or len(names) > _MOST_NAMES or not all(isinstance(name, str) for name in names):
         return web.json_response({"error": f"files must be a list of at most {_MOST_NAMES} names."}, status=400)

@@ -16,6 +16,7 @@ from typing import Any
 
 import psutil
 
+from copyscope_core.canaries import CANARIES
 from copyscope_core.host import ManagedHost
 from copyscope_core.miniature import make_model_folder
 
@@ -24,8 +25,8 @@ from ..host.audits import audited, node, plain
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SEEDS = 1
-PROMPTS = 4 * SEEDS + 1
-"""Prompts of an undisturbed audit: four coalitions, and the whole one once more."""
+PROMPTS = 4 * SEEDS + 1 + CANARIES
+"""Prompts of an undisturbed audit: four coalitions, the whole one once more, and the canaries."""
 
 Workflow = dict[str, dict[str, Any]]
 
