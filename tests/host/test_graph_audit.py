@@ -289,7 +289,7 @@ def test_each_distinct_node_runs_once(mini_models, tmp_path, own, flags) -> None
         plan.rewriter.target(mask, offset)
     plan.rewriter.target(plan.full, 0, "determinism")
     for mask in choose_canaries(range(plan.full + 1), plan.full):
-        plan.rewriter.target(mask, 0, "any other word")
+        plan.rewriter.target(mask, 0, f"a word for {mask}")
     made = [digest for digest in plan.rewriter.pool if not plan.rewriter.is_original(digest)]
     with start_server(make_base(tmp_path / "base", mini_models), flags) as server:
         ids, texts = asyncio.run(watched(server, workflow))
