@@ -25,19 +25,28 @@ def heading(*packages: str) -> None:
 
 
 class Timed(NamedTuple):
-    """Median seconds of several runs, and what the last one gave."""
+    """Median seconds of several runs on the clock and of the processor (all threads), and what the last one gave.
+
+    Processor time says what the work costs where other load on the machine stretches the clock's.
+    """
 
     seconds: float
+    processor: float
     result: Any
 
 
 def alternate(work: Mapping[str, Callable[[], Any]], rounds: int = 3) -> dict[str, Timed]:
     """Times each; all are run once a round in turn, so that other load on the machine meets them alike."""
     seconds: dict[str, list[float]] = {name: [] for name in work}
+    processor: dict[str, list[float]] = {name: [] for name in work}
     results = {}
     for _ in range(rounds):
         for name, run in work.items():
-            start = time.perf_counter()
+            start, used = time.perf_counter(), time.process_time()
             results[name] = run()
             seconds[name].append(time.perf_counter() - start)
-    return {name: Timed(statistics.median(values), results[name]) for name, values in seconds.items()}
+            processor[name].append(time.process_time() - used)
+    return {
+        name: Timed(statistics.median(seconds[name]), statistics.median(processor[name]), results[name])
+        for name in work
+    }
