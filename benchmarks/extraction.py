@@ -110,7 +110,7 @@ def main() -> None:
     print(f"{options.images} images of {options.size}×{options.size}, {device}")
     for name, value in timed.items():
         print(
-            f"  {name:13s} {options.images / value.seconds:7.2f} images/s, {value.seconds / own.seconds:.2f} × our time;"
+            f"  {name:13s} {options.images / value.seconds:7.2f} images/s, {value.seconds / own.seconds:.2f} × ours;"
             f" processor {value.processor / options.images:.3f} s an image, {value.processor / own.processor:.2f} ×"
         )
 
