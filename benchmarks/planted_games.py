@@ -220,7 +220,7 @@ def draw_casts(seed: int) -> list[Cast]:
     checkpoint that knows it.
     """
     rng = np.random.default_rng([seed, 1])
-    prompts = list(rng.permutation(PROMPTS))
+    prompts = [str(prompt) for prompt in rng.permutation(PROMPTS)]
 
     def draw(count: int, strengths: tuple[float, ...], but: tuple[str, ...] = ()) -> list[Part]:
         found: list[Part] = []
@@ -270,6 +270,8 @@ def possible_games(cast: Cast) -> Iterator[Game]:
                 culprits = tuple(i for i in players if cast.parts[i].artist == artist)
                 if len(culprits) == size or {cast.parts[i].name for i in culprits} == {ZOO}:
                     continue  # nobody innocent, or a checkpoint without the words that call for the work
+                if any((split == "carried") != (set(works) <= set(cast.parts[i].carried)) for i in culprits):
+                    continue  # culprits that do not share these works
                 kind = "two" if len(culprits) > 1 else "single" if size <= 3 else "large"
                 images = IMAGES if size <= 3 else MANY_IMAGES
                 files = tuple(f"{artist}/{work}" for work in works)
