@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+import unicodedata
+
+_HARMFUL = ("Cc", "Cf", "Cs", "Zl", "Zp")
+
 
 class CopyScopeError(ValueError):
-    """Base of every error that CopyScope raises on purpose; the command line exits with code 2 on it."""
+    """Base of every error that CopyScope raises on purpose; the command line exits with code 2 on it.
+
+    A message may quote a file or a server: what could drive a terminal or turn text around is replaced.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(
+            "".join("�" if unicodedata.category(c) in _HARMFUL and c not in "\n\t" else c for c in message)
+        )
 
 
 class WorkflowError(CopyScopeError):

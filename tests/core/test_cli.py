@@ -16,6 +16,7 @@ import pytest
 from fakecomfy import FakeComfy, fake_comfy
 
 from copyscope_core import __version__, cli, demo, features
+from copyscope_core.errors import CopyScopeError
 from copyscope_core.features import INCEPTION_ID
 from copyscope_core.runs import STATE_VARIABLE
 
@@ -406,3 +407,8 @@ def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(
     before = len(server.prompts)
     assert run(*words, "--seeds", 8, "--json").code == 0
     assert before - 1 + len(server.prompts) - before == 4 * 8 + 1 + 2
+
+
+def test_an_error_cannot_drive_the_terminal() -> None:
+    message = str(CopyScopeError("a\x1b[31mb\x00c\u202ed\ud800e\nf é"))
+    assert message == "a�[31mb�c�d�e\nf é"
