@@ -36,6 +36,9 @@ def measure(work: Path, comfyui: Path, seed: int, most: int) -> None:
     run_games(games, work, comfyui, most)
     measuring = Measure(work)
     rows = [measuring.game(game) for game in games if images_done(work, game)]
+    CHARTS.mkdir(parents=True, exist_ok=True)
+    shown = next(game for game in games if game.kind == "single" and len(game.players) == 3 and len(game.works) == 1)
+    measuring.sheet(shown, CHARTS / "planted-game.jpg")
     lines = ",\n".join(json.dumps(row, ensure_ascii=False, separators=(",", ":")) for row in rows)
     FIGURES.write_text(f'{{"seed": {seed}, "games": [\n{lines}\n]}}\n', encoding="utf-8")
 

@@ -99,6 +99,18 @@ class Measure:
                 record["results"].setdefault(kind, {})[str(count)] = figures
         return record
 
+    def sheet(self, game: Game, out: Path) -> None:
+        """A picture of a game: above, the first image of each coalition by ascending mask; below, the reference."""
+        report = json.loads(report_path(self.work, game).read_text(encoding="utf-8"))["report"]
+        files = [row["image_files"][0]["file"] for row in sorted(report["coalitions"], key=lambda row: row["mask"])]
+        above = [read_image(self.work / "run" / "coalitions" / file).pixels for file in files]
+        below = [self.references[kind][name] for kind in ("sharp", "soft") for name in game.works]
+        image = Image.new("RGB", (SIZE * max(len(above), len(below)), 2 * SIZE), "white")
+        for line, row in enumerate((above, below)):
+            for place, pixels in enumerate(row):
+                image.paste(Image.fromarray(pixels), (SIZE * place, SIZE * line))
+        image.save(out, quality=85)
+
     def _features(self, images: list[tuple[Pixels, str]]) -> NDArray[np.float32]:
         return self.cache.features(images)
 
