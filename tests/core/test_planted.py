@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -53,3 +54,34 @@ def test_works_and_loras_exist() -> None:
     assert all((samples / artist / f"{work}.jpg").is_file() for artist, works in WORKS.items() for work in works)
     files = FAMILIES["zoo"] | FAMILIES["zoo-splits"]
     assert all(f"loras/copyscope-zoo-{name}.safetensors" in files for name in HELD_OUT)
+
+
+def test_counting() -> None:
+    pytest.importorskip("matplotlib")
+    from planted_report import culprit_first, rate, tables
+
+    assert culprit_first({"planted": [0.0, 0.8]}, [1.0, 2.0])
+    assert not culprit_first({"planted": [0.0, 0.8]}, [2.0, 1.0])
+    assert not culprit_first({"planted": [0.0, 0.8]}, [2.0, 2.0])
+    assert rate([True] * 9 + [False]) == "90% (60–98; 9/10)"
+    figures = Path(__file__).resolve().parents[2] / "benchmarks" / "planted.json"
+    games = json.loads(figures.read_text(encoding="utf-8"))["games"]
+    page = (figures.parents[1] / "docs" / "trust.md").read_text(encoding="utf-8")
+    first = tables(games).split("### By the number of images")[0]
+    assert all(line.partition(" | ")[2] in page for line in first.splitlines() if "%" in line)
+
+
+def test_no_effect_and_the_sum_are_checked() -> None:
+    pytest.importorskip("imagehash")
+    pytest.importorskip("skimage")
+    import numpy as np
+    from planted_measure import check
+
+    from copyscope_core.errors import GameError
+    from copyscope_core.evaluate import evaluate
+
+    rng = np.random.default_rng(0)
+    found = evaluate(["a", "b"], {mask: rng.normal(size=(4, 8)) for mask in range(4)}, rng.normal(size=(3, 8)))
+    check(found, ["", ""])
+    with pytest.raises(GameError, match="has no effect"):
+        check(found, ["", "none"])
