@@ -17,6 +17,9 @@ from .errors import GameError
 
 Matrix = npt.NDArray[np.float64]
 
+WELL_CONDITIONED = 1e-4
+"""Smallest pivot of a Cholesky factor that is trusted, relative to the largest."""
+
 ROUNDING = 1e-9
 """A covariance part above −ROUNDING·(tr Σ₁ + tr Σ₂) and below 0 is rounding, and becomes 0."""
 
@@ -107,9 +110,23 @@ def covariance_part(a: Matrix, b: Matrix) -> float:
     """
     trace_a, trace_b = float(np.sum(a * a)), float(np.sum(b * b))
     if min(len(a), len(b)) > a.shape[1]:
-        # R of A = QR has the same RᵀR and is d×d, which makes A·Bᵀ d×d; nothing is squared, so nothing is lost.
-        a, b = (np.asarray(np.linalg.qr(factor, mode="r")) for factor in (a, b))
+        a, b = _square_factor(a), _square_factor(b)
     return _bures(trace_a, trace_b, a @ b.T)
+
+
+def _square_factor(a: Matrix) -> Matrix:
+    """R (d, d) with RᵀR = AᵀA for A (m, d), m > d.
+
+    By Cholesky, which is quickest, unless AᵀA is near-singular: squaring would then lose what QR keeps.
+    """
+    try:
+        r: Matrix = np.linalg.cholesky(a.T @ a).T
+    except np.linalg.LinAlgError:
+        r = np.zeros((1, 1))
+    scale = r.diagonal()
+    if scale.min() > WELL_CONDITIONED * scale.max():
+        return r
+    return np.asarray(np.linalg.qr(a, mode="r"))
 
 
 def nuclear_norm(matrix: Matrix) -> float:

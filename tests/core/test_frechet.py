@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from copyscope_core.errors import GameError
 from copyscope_core.frechet import (
     Frechet,
+    _square_factor,
     covariance_factor,
     covariance_part,
     frechet_distance,
@@ -226,3 +227,11 @@ def test_bad_features_are_named(x: np.ndarray, message: str) -> None:
 def test_bad_statistics_are_named(sigma: np.ndarray, message: str) -> None:
     with pytest.raises(GameError, match=message):
         frechet_from_statistics(np.zeros(2), np.eye(2), np.zeros(2), sigma)
+
+
+@pytest.mark.parametrize("smallest", [1.0, 1e-3, 1e-7, 0.0])
+def test_more_images_than_numbers_lose_nothing_to_squaring(smallest: float) -> None:
+    """The d×d factor has the singular values of the features, the smallest included."""
+    a = np.random.default_rng(3).normal(size=(50, 6)) * np.array([1, 1, 1, 1, 1, smallest])
+    found = np.linalg.svd(_square_factor(a), compute_uv=False)
+    assert found == pytest.approx(np.linalg.svd(a, compute_uv=False), rel=1e-8, abs=1e-15)
