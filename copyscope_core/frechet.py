@@ -120,7 +120,7 @@ def _square_factor(a: Matrix) -> Matrix:
     By Cholesky, which is quickest, unless AᵀA is near-singular: squaring would then lose what QR keeps.
     """
     try:
-        r: Matrix = np.linalg.cholesky(a.T @ a).T
+        r: Matrix = np.asarray(np.linalg.cholesky(a.T @ a).T, dtype=np.float64)
     except np.linalg.LinAlgError:
         r = np.zeros((1, 1))
     scale = r.diagonal()
