@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import io
+import re
 from xml.etree import ElementTree
 
 from PIL import Image, ImageDraw, ImageFont
@@ -33,6 +34,9 @@ FONTS = {
 _SVG = "{http://www.w3.org/2000/svg}"
 _Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
+_NO_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""Characters that no XML document may hold, not even as a reference."""
+
 
 def chart_svg(report: Report) -> str:
     """The chart as an SVG document that needs no style sheet."""
@@ -45,7 +49,8 @@ def chart_svg(report: Report) -> str:
     style = "text { font-family: system-ui, 'Segoe UI', 'DejaVu Sans', sans-serif; } " + " ".join(rules)
     opening, body = str(chart(report.ranked(), DISTANCES[report.distance])).split("\n", 1)
     page = f'<rect width="100%" height="100%" fill="{PAGE}"/>'
-    return f'<?xml version="1.0" encoding="UTF-8"?>\n{opening}\n<style>{style}</style>\n{page}\n{body}\n'
+    svg = f'<?xml version="1.0" encoding="UTF-8"?>\n{opening}\n<style>{style}</style>\n{page}\n{body}\n'
+    return _NO_XML.sub("�", svg)
 
 
 def chart_png(svg: str) -> bytes:
@@ -85,8 +90,9 @@ def _text(draw: ImageDraw.ImageDraw, element: ElementTree.Element) -> None:
         colour, size, bold = TEXTS[part.attrib["class"]]
         font = _font(size, bold)
         left += SCALE * float(part.attrib.get("dx", 0))
-        draw.text((left, base), part.text or "", colour, font, anchor=anchor)
-        left += draw.textlength(part.text or "", font)
+        words = " ".join((part.text or "").split("\n"))
+        draw.text((left, base), words, colour, font, anchor=anchor)
+        left += draw.textlength(words, font)
 
 
 @functools.cache
