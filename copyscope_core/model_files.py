@@ -48,7 +48,7 @@ class LocalModels:
             return []
         folders = list(self._subfolders(self.base / "models"))
         folders += [self.base / "output" / kind for kind in _OUTPUT_MODELS]
-        return [path for folder in folders if (path := folder / relative).is_file()]
+        return [path for folder in folders if _there(path := folder / relative) and path.is_file()]
 
     def sha256(self, name: str, progress: Progress | None = None) -> str | None:
         """SHA-256 of the file, or of all hashes together where several have the name; None where there is none.
@@ -75,7 +75,7 @@ class LocalModels:
         name = module.partition("custom_nodes.")[2]
         for folder in {self.base / "custom_nodes", self.comfyui / "custom_nodes"}:
             for path in (folder / name, folder / f"{name}.py"):
-                if name and path.exists():
+                if name and _there(path):
                     return _code_digest(path)
         return None
 
@@ -85,6 +85,14 @@ class LocalModels:
             return sorted(path for path in folder.iterdir() if path.is_dir())
         except OSError:
             return []
+
+
+def _there(path: Path) -> bool:
+    """Whether there is such a file or folder; a name that no system takes (too long, say) names none."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
 
 
 def _code_digest(path: Path) -> str | None:

@@ -85,7 +85,7 @@ def clean_run(folder: Path) -> int:
         StoreError: the folder is not a run folder, an audit is running in it, or a file cannot be removed.
     """
     folder = folder.absolute()
-    if folder.is_symlink() or read_run_file(folder) is None:
+    if read_run_file(folder) is None or folder.is_symlink():
         raise StoreError(f"{folder} is not a run folder of CopyScope (it has no {RUN_FILE} of its own), so it is left.")
     freed = 0
     with RunStore(folder).lock(), disk_errors(folder):
