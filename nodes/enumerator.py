@@ -133,7 +133,7 @@ def continue_run(run: GraphRun, design: Design, present: Collection[str]) -> tup
     steps = _steps(plan, run.context)
     larger = GraphRun(
         plan, run.store, run.context, steps, _missing(steps, run.store), run.display_id, run.prefix,
-        run.begun + run.total, run.seen,
+        run.part + 1, run.begun + run.total, run.seen,
     )  # fmt: skip
     _refuse_too_large(plan, larger.total)
     _say_what_is_to_do(larger)

@@ -174,8 +174,8 @@ def expand(run: GraphRun, present: Collection[str]) -> tuple[dict[str, Any], lis
             },
         }
         collect[f"stored_{index}"] = [sink, 0]
-    made[f"{prefix}{run.begun}.collect"] = {"class_type": COLLECT, "inputs": collect}
-    return made, [f"{prefix}{run.begun}.collect", 0]
+    made[f"{prefix}{run.part}.collect"] = {"class_type": COLLECT, "inputs": collect}
+    return made, [f"{prefix}{run.part}.collect", 0]
 
 
 def waiting_input(node: Node, seed: str | None, catalog: NodeCatalog) -> str | None:

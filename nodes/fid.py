@@ -121,7 +121,7 @@ def _with_more(run: GraphRun, design: Design, hidden: Any) -> io.NodeOutput:
     """Expand to the coalitions by which a sample grows, and to a node like this one that measures them too."""
     dynprompt, own = hidden.dynprompt, _first(hidden.unique_id)
     nodes, link = continue_run(run, design, set(dynprompt.all_node_ids()))
-    again = f"{run.prefix}{run.begun}.fid"
+    again = f"{run.prefix}{run.part}.fid"
     inputs = {**dynprompt.get_node(own)["inputs"], "coalitions": link}
     nodes[again] = {"class_type": dynprompt.get_node(own)["class_type"], "inputs": inputs}
     return io.NodeOutput([again, 0], expand=nodes)

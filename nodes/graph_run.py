@@ -62,7 +62,8 @@ class GraphRun:
         steps: all of them.
         missing: those that are not stored yet, in the order of their turns.
         prefix: of the ids of all nodes that the run expands to.
-        begun: how many steps earlier parts of a sample have expanded to.
+        part: which expansion of a growing sample this is, from 0.
+        begun: how many steps the earlier parts have expanded to.
         seen: coalitions whose images have been read, by mask.
     """
 
@@ -73,6 +74,7 @@ class GraphRun:
     missing: tuple[Step, ...]
     display_id: str
     prefix: str
+    part: int = 0
     begun: int = 0
     seen: dict[int, Seen] = field(default_factory=dict, repr=False)
     token: str = field(default_factory=lambda: secrets.token_hex(8))
