@@ -11,10 +11,12 @@ simulation (`TRUTH` draws). With fewer than 8 references the truth is for the re
 drawn anew, as ``copyscope_core.uncertainty`` promises.
 
 Prints one row a cell: how often each kind of interval holds the truth, in per cent, with the standard error of an
-independent 95%; `largest` is how often the player called most probable is the largest, beside the mean probability
-given; `no effect` counts players that do nothing and have an interval other than [0, 0]. With ``--bootstrap R`` the
-percentile, basic and BCa bootstrap intervals of φ are shown too. With ``--skewed`` features are squared and signed
-Gaussians (heavier tails), for which KID's truth is simulated too.
+independent 95%; `pair` is the interaction of two players that do something, `contrast` φ against the reference − φ
+against as many unrelated images, `MMD φ` that of the Gaussian kernel (not with ``--skewed``); `largest` is how often
+the player called most probable is the largest, beside the mean probability given; `no effect` counts players that do
+nothing and have an interval other than [0, 0]. With ``--bootstrap R`` the percentile, basic and BCa bootstrap
+intervals of φ are shown too. With ``--skewed`` features are squared and signed Gaussians (heavier tails), for which
+KID's truth is simulated too.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ import argparse
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import erf, sqrt
 from pathlib import Path
 
@@ -33,7 +35,8 @@ from numpy.typing import NDArray
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from copyscope_core.evaluate import evaluate
-from copyscope_core.kernel import kernel_value, polynomial_kernel
+from copyscope_core.interactions import pair_interactions
+from copyscope_core.kernel import Kernel, gaussian_kernel, kernel_value, polynomial_kernel
 from copyscope_core.resampling import resampled_frechet, resampled_kernel
 from copyscope_core.shapley import shapley_values, shares
 from copyscope_core.uncertainty import REFERENCE_IMAGES
@@ -117,15 +120,33 @@ class SimulatedGame:
             nuclear += nuclear_norms(self.images(rng, n), y) / TRUTH
         return np.asarray(mean + variances * (n > 1) + total - 2 * nuclear)
 
+    def control(self, seed: int) -> tuple[SimulatedGame, Floats]:
+        """The same images seen from unrelated ones: the game around them, and where they lie."""
+        rng = np.random.default_rng([seed, 5])
+        away = rng.normal(size=self.means.shape[1]) * self.spread
+        away *= np.sqrt(rng.uniform(20, 250)) / np.linalg.norm(away)
+        spread = self.reference_spread[rng.permutation(len(self.spread))] if rng.random() < 0.5 else self.spread
+        return replace(self, means=self.means - away, reference_spread=spread), away
+
+    def true_mmd(self, rng: np.random.Generator, given: Floats | None) -> Floats:
+        """Expected Gaussian-kernel value, (2**p,), to ``given`` references, or to all of them; by simulation."""
+        return self._simulated(rng, given, gaussian_kernel, 8)
+
+    def _simulated(self, rng: np.random.Generator, given: Floats | None, kernel: Kernel, draws: int) -> Floats:
+        big = 400
+        values = [
+            [
+                kernel_value(x, self.references(rng, big) if given is None else given, kernel)
+                for x in self.images(rng, big)
+            ]
+            for _ in range(draws)
+        ]
+        return np.mean(np.array(values, dtype=np.float64), axis=0)
+
     def true_kid(self, rng: np.random.Generator, given: Floats | None) -> Floats:
         """Expected kernel value, (2**p,), to ``given`` references, or to all of them."""
         if self.skewed:
-            big = 400
-            values = [
-                [kernel_value(x, self.references(rng, big) if given is None else given) for x in self.images(rng, big)]
-                for _ in range(5)
-            ]
-            return np.mean(np.array(values, dtype=np.float64), axis=0)
+            return self._simulated(rng, given, polynomial_kernel, 5)
         result = []
         for mean, scale in zip(self.means, self.scales, strict=True):
             own = scale**2 * self.spread**2
@@ -197,6 +218,23 @@ def one_game(job: tuple[int, int, int, int, int, bool, int]) -> dict[str, list[f
         if players > 1 and ranked[0] > ranked[1] + 1e-9:
             found["largest"] = [float(intervals.probability_largest.argmax() == phi.argmax())]
             found["given"] = [float(intervals.probability_largest.max())]
+    if intervals.pairs is not None:
+        truth = pair_interactions(fid[0] - fid)
+        note("pair", intervals.pairs, truth, np.triu(live[:, None] & live[None, :], 1))
+    if not skewed:
+        unrelated, away = game.control(seed)
+        control = unrelated.references(rng, m)
+        seen = evaluate(
+            names, {k: x[k] for k in masks}, y, seeds={k: list(range(n)) for k in masks}, control=control + away
+        ).uncertainty
+        if seen is not None and seen.contrast is not None:
+            against = unrelated.true_fid(rng, n, m, None if given is None else control)
+            note("contrast", seen.contrast, phi - phi_of(against), live)
+        mmd = evaluate(
+            names, {k: x[k] for k in masks}, y, seeds={k: list(range(n)) for k in masks}, distance="mmd"
+        ).uncertainty
+        if mmd is not None:
+            note("MMD φ", mmd.shapley, phi_of(game.true_mmd(rng, given)), live)
     if intervals.kid_shapley is not None:
         note("KID φ", intervals.kid_shapley, phi_of(game.true_kid(rng, given)), live)
     if bootstrap:

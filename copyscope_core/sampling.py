@@ -22,9 +22,6 @@ from .settings import AuditSettings
 GROWTH = 5
 """Each round adds a fifth of what there is, so that rounds are few and choices well informed."""
 
-FEWEST = 4
-"""But at least so many coalitions."""
-
 NEGLIGIBLE = 0.1
 """The sample is large enough where its own interval is narrower than this part of the whole: 1% of the variance."""
 
@@ -36,6 +33,12 @@ def next_design(evaluation: Evaluation, settings: AuditSettings) -> Design | Non
     if isinstance(_decide(evaluation, settings), str):
         return None
     return _larger(evaluation, settings)
+
+
+def growth(design: Design, budget: int) -> int:
+    """How many coalitions more the next round may run: a fifth, but enough for a pair of orders, within the budget."""
+    have = len(design.masks)
+    return max(min(budget - have, max(2 * design.n, have // GROWTH)), 0)
 
 
 def sampling_record(evaluation: Evaluation, settings: AuditSettings) -> SamplingRecord | None:
@@ -92,9 +95,7 @@ def _decide(evaluation: Evaluation, settings: AuditSettings) -> Stop | None:
 
 def _larger(evaluation: Evaluation, settings: AuditSettings) -> Design:
     design = evaluation.design
-    have = len(design.masks)
-    more = min((settings.budget or have) - have, max(FEWEST, have // GROWTH))
-    return design.grow(evaluation.values, _widest(evaluation), max(more, 0))
+    return design.grow(evaluation.values, _widest(evaluation), growth(design, settings.budget or 0))
 
 
 def _widest(evaluation: Evaluation) -> int:
