@@ -22,6 +22,7 @@ USER_NODES = {
     "CopyScopeCoalitionEnumerator",
     "CopyScopeLoaderCoalitions",
     "CopyScopePlayers",
+    "CopyScopeSettings",
     "CopyScopeLoadReference",
     "CopyScopeFID",
     "CopyScopeShapleyReport",

@@ -384,7 +384,7 @@ def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(
 ) -> None:
     workflow = write(tmp_path / "w.json", with_lora())
     reference = image_folder(tmp_path / "reference", 2, seed=99)
-    server.seconds = 0.2
+    server.seconds = 1.0
     words = ["audit", workflow, "--reference", reference, "--out", tmp_path / "out", "--server", server.url]
     process = subprocess.Popen(
         [sys.executable, "-m", "copyscope_core.cli", *map(str, words), "--json"],
