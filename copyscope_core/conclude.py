@@ -130,13 +130,14 @@ def report_audit(
     plan, summary = measured.audit.plan, measured.audit.plan.summary()
     deterministic, difference = measured.audit.repeatability()
     canaries = measured.audit.judged(difference or 0)
+    sampling = sampling_record(measured.measurement.evaluation, plan.settings)
     return build_report(
         measured.measurement.evaluation,
         reference=measured.measurement.reference,
         control=measured.measurement.control,
         players=[_with_hash(item, files) for item in summary["players"]],
         groups=plan.group_names,
-        sampling=sampling_record(measured.measurement.evaluation, plan.settings),
+        sampling=sampling,
         locked=[_with_hash(item, files) for item in summary["locked"]],
         unmeasured=[{**item, "name": item["what"], "kind": item["class_type"]} for item in summary["unmeasured"]],
         models=[{"file": name, **_hashes(digest)} for name, digest in files.items()],
@@ -150,7 +151,7 @@ def report_audit(
         deterministic=deterministic,
         canaries=canaries,
         warnings=[
-            *sampling_cautions(measured.measurement.evaluation, plan.settings),
+            *sampling_cautions(sampling),
             *canary_cautions(canaries, plan.names),
             *measured.warnings,
             *warnings,

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from .design import Estimator
 from .distances import DistanceName
 
 SCHEMA_VERSION: Literal["1.2"] = "1.2"
@@ -114,7 +115,7 @@ class GroupResult(Record):
 class SamplingRecord(Record):
     """How coalitions were chosen where not all were measured."""
 
-    estimator: Literal["regression", "permutation"]
+    estimator: Estimator
     coalitions: int = Field(description="How many were measured.")
     drawn: list[int] = Field(
         description="Regression: pairs of complementary coalitions drawn of each size 1 … ⌊n/2⌋; permutation: pairs of "

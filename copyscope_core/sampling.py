@@ -30,9 +30,8 @@ Stop = Literal["budget", "target", "chance"]
 
 def next_design(evaluation: Evaluation, settings: AuditSettings) -> Design | None:
     """The design to go on with; None where no more coalitions are to be run."""
-    if isinstance(_decide(evaluation, settings), str):
-        return None
-    return _larger(evaluation, settings)
+    found = _decide(evaluation, settings)
+    return None if isinstance(found, str) else found
 
 
 def growth(design: Design, budget: int) -> int:
@@ -54,14 +53,13 @@ def sampling_record(evaluation: Evaluation, settings: AuditSettings) -> Sampling
         budget=settings.budget or len(design.masks),
         target_width=settings.target_width,
         width=_width(evaluation),
-        stopped=stop or "budget",
+        stopped=stop if isinstance(stop, str) else "budget",
         drawn=list(design.drawn) if isinstance(design, Regression) else [design.drawn],
     )
 
 
-def sampling_cautions(evaluation: Evaluation, settings: AuditSettings) -> list[Caution]:
+def sampling_cautions(record: SamplingRecord | None) -> list[Caution]:
     """What a reader of a sampled audit must know."""
-    record = sampling_record(evaluation, settings)
     if record is None:
         return []
     why = {
@@ -78,30 +76,19 @@ def sampling_cautions(evaluation: Evaluation, settings: AuditSettings) -> list[C
     ]
 
 
-def _decide(evaluation: Evaluation, settings: AuditSettings) -> Stop | None:
-    """Why to stop; None: go on."""
-    if evaluation.sampling is None:
-        return "target"  # the sample has become the whole game
+def _decide(evaluation: Evaluation, settings: AuditSettings) -> Design | Stop:
+    """The larger design, or why there is none."""
+    design, ends = evaluation.design, evaluation.sampling
+    if ends is None:
+        return "target"  # all that the value needs was measured
     width = _width(evaluation)
     if settings.target_width is not None and width is not None and width <= settings.target_width:
         return "target"
-    found, player = evaluation.uncertainty, _widest(evaluation)
-    if found is not None and _span(evaluation.sampling[player]) < NEGLIGIBLE * _span(found.shapley[player]):
+    found, player = evaluation.uncertainty, int((ends[:, 1] - ends[:, 0]).argmax())
+    if found is not None and _span(ends[player]) < NEGLIGIBLE * _span(found.shapley[player]):
         return "chance"
-    if _larger(evaluation, settings) == evaluation.design:
-        return "budget"
-    return None
-
-
-def _larger(evaluation: Evaluation, settings: AuditSettings) -> Design:
-    design = evaluation.design
-    return design.grow(evaluation.values, _widest(evaluation), growth(design, settings.budget or 0))
-
-
-def _widest(evaluation: Evaluation) -> int:
-    """The player whose φ has the widest interval for the choice of coalitions, which is what more of them narrow."""
-    ends = evaluation.sampling
-    return 0 if ends is None else int((ends[:, 1] - ends[:, 0]).argmax())
+    larger = design.grow(evaluation.values, player, growth(design, settings.budget or 0))
+    return "budget" if larger == design else larger
 
 
 def _width(evaluation: Evaluation) -> float | None:

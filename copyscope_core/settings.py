@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from .design import Estimator
 from .distances import DistanceName
 from .errors import CopyScopeError
 
@@ -50,9 +51,7 @@ class AuditSettings(BaseModel):
     target_width: float | None = Field(
         None, gt=0, le=2, description="Sampling stops when no share's 95% interval is wider. Needs a budget."
     )
-    estimator: Literal["regression", "permutation"] = Field(
-        "regression", description="How contributions follow from a sample of coalitions."
-    )
+    estimator: Estimator = Field("regression", description="How contributions follow from a sample of coalitions.")
     groups: dict[str, tuple[str, ...]] = Field(
         default_factory=dict,
         description="Players that join together (all models of one author): name → players. Gives the Owen value.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,6 +28,8 @@ from .report_results import (
 )
 from .report_schema import PlayerInfo, Report
 from .report_text import number
+from .sampling import sampling_record
+from .settings import AuditSettings
 
 RELATIVE = 1e-6
 ABSOLUTE = 1e-9
@@ -107,7 +110,7 @@ def design_of(report: Report) -> Design | None:
         _expect(measured == 2 + 2 * sum(record.drawn), measured)
         return Regression(n, tuple(record.drawn))
     _expect(len(record.drawn) == 1 and 2 <= record.drawn[0] <= measured, measured)
-    return Permutations(n, groups or tuple((player,) for player in range(n)), record.drawn[0])
+    return replace(Permutations.smallest(n, groups), drawn=record.drawn[0])
 
 
 def _expect(fits: bool, measured: int) -> None:
@@ -128,6 +131,7 @@ def compare_numbers(report: Report, features: Features, evaluation: Evaluation) 
         "coalitions": _by(coalition_results(evaluation, {}, {}), "mask", {"folder", "image_files"}),
         "differences": [item.model_dump() for item in differences(evaluation, names)],
         "groups": [item.model_dump() for item in group_results(evaluation, groups, names)],
+        "sampling": _sampling(report, evaluation),
         "interactions": [item.model_dump() for item in interactions(evaluation, names)],
         "uncertainty": None if record is None else record.model_dump(),
         "no_interval": evaluation.no_interval or None,
@@ -157,6 +161,14 @@ def compare_numbers(report: Report, features: Features, evaluation: Evaluation) 
         if caution.code not in codes
     ]
     return count, findings
+
+
+def _sampling(report: Report, evaluation: Evaluation) -> dict[str, Any] | None:
+    """The record of the sample, for the budget and the target that it names."""
+    said = report.sampling
+    asked = AuditSettings() if said is None else AuditSettings(budget=said.budget, target_width=said.target_width)
+    record = sampling_record(evaluation, asked)
+    return None if record is None else record.model_dump()
 
 
 def _table(keys: Sequence[str | None], row: Row) -> NDArray[np.float32]:

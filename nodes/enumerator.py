@@ -106,38 +106,39 @@ def start_run(
     for mask in plan.design.masks:
         plan.rewriter.target(mask)  # the pool then holds every file that any coalition needs
     context = comfy_host.run_context(plan.rewriter.pool.values(), display_id)
-    steps = _steps(plan, context)
+    closed = plan.design.complete or not plan.noise
+    steps = _steps(plan, context, closed)
     store = RunStore(comfy_host.runs_folder() / _run_name(plan))
     missing = _missing(steps, store)
     _refuse_too_large(plan, len(missing))
     store.write_run(
         {"plan": plan.summary(), "workflow": to_json(plan.graph), "settings": settings.model_dump(mode="json")}
     )
-    run = GraphRun(plan, store, context, steps, missing, display_id, GraphBuilder.alloc_prefix())
+    run = GraphRun(plan, store, context, steps, missing, display_id, GraphBuilder.alloc_prefix(), closed=closed)
     nodes, link = expand(run, originals)
     _say_what_is_to_do(run)
     return io.NodeOutput(link, expand=nodes)
 
 
-def continue_run(run: GraphRun, design: Design, present: Collection[str]) -> tuple[dict[str, Any], list[Any]]:
-    """The expansion of a larger sample of the same game.
+def continue_run(run: GraphRun, design: Design | None, present: Collection[str]) -> tuple[dict[str, Any], list[Any]]:
+    """The next expansion of a sample: more coalitions, or at its end the canaries.
 
     Args:
-        design: holds the run's own and more.
+        design: holds the run's own and more; None: the sample is large enough.
         present: ids of all nodes that the prompt has.
 
     Returns:
         The nodes, and the link to the collected coalitions.
     """
-    plan = replace(run.plan, design=design)
-    steps = _steps(plan, run.context)
-    larger = GraphRun(
-        plan, run.store, run.context, steps, _missing(steps, run.store), run.display_id, run.prefix,
-        run.part + 1, run.begun + run.total, run.seen,
+    plan = run.plan if design is None else replace(run.plan, design=design)
+    steps, begun = _steps(plan, run.context, design is None), run.begun + run.total
+    following = GraphRun(
+        plan, run.store, run.context, steps, _missing(steps, run.store, begun > 0), run.display_id, run.prefix,
+        run.part + 1, begun, design is None, run.seen,
     )  # fmt: skip
-    _refuse_too_large(plan, larger.total)
-    _say_what_is_to_do(larger)
-    return expand(larger, present)
+    _refuse_too_large(plan, following.total)
+    _say_what_is_to_do(following)
+    return expand(following, present)
 
 
 def _say_what_is_to_do(run: GraphRun) -> None:
@@ -146,13 +147,18 @@ def _say_what_is_to_do(run: GraphRun) -> None:
     run.say(f"{count} coalitions of {len(run.plan.players)} players: {run.total} runs to do, {stored} stored")
 
 
-def _steps(plan: Plan, context: RunContext) -> tuple[Step, ...]:
-    """Every coalition and seed in order; the full coalition's first seed is run twice, canaries again at the end."""
+def _steps(plan: Plan, context: RunContext, closed: bool) -> tuple[Step, ...]:
+    """Every coalition and seed in order; the full coalition's first seed is run twice, canaries again at the end.
+
+    Args:
+        closed: whether this is the end.
+    """
     steps = []
     wanted: list[tuple[int, int, str | None]] = [(mask, offset, None) for mask, offset in plan.steps()]
     if plan.noise:
         wanted.insert(1, (plan.full, 0, RERUN))
-        wanted += [(mask, 0, CANARY) for mask in choose_canaries({mask for mask, _ in plan.steps()}, plan.full)]
+    if plan.noise and closed:
+        wanted += [(mask, 0, CANARY) for mask in choose_canaries(plan.design.masks, plan.full)]
     for mask, offset, kind in wanted:
         key = context.key(plan.rewriter.target(mask, offset, kind), plan.rewriter.graph(mask, offset, kind)[0])
         nonce = fresh_nonce() if kind == CANARY else kind
@@ -160,12 +166,16 @@ def _steps(plan: Plan, context: RunContext) -> tuple[Step, ...]:
     return tuple(steps)
 
 
-def _missing(steps: tuple[Step, ...], store: RunStore) -> tuple[Step, ...]:
-    """The steps that are not stored; where any is to be run, the canaries are run again after it."""
+def _missing(steps: tuple[Step, ...], store: RunStore, began: bool = False) -> tuple[Step, ...]:
+    """The steps that are not stored; where any is to be run, the canaries are run again after it.
+
+    Args:
+        began: whether earlier parts of a sample have run some.
+    """
     distinct = {step.key: step for step in steps}.values()
     missing = [step for step in distinct if step.kind != CANARY and store.read(step.key) is None]
     canaries = [step for step in distinct if step.kind == CANARY]
-    for step in canaries if missing else ():
+    for step in canaries if missing or began else ():
         store.remove(step.key)
     return (*missing, *(step for step in canaries if store.read(step.key) is None))
 

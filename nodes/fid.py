@@ -112,13 +112,13 @@ class FID(io.ComfyNode):
             distance=_first(distance),
         )
         design = next_design(measured.measurement.evaluation, settings)
-        if design is None:
+        if design is None and run.closed:
             return io.NodeOutput(MeasuredRun(run, measured))
         return _with_more(run, design, cls.hidden)
 
 
-def _with_more(run: GraphRun, design: Design, hidden: Any) -> io.NodeOutput:
-    """Expand to the coalitions by which a sample grows, and to a node like this one that measures them too."""
+def _with_more(run: GraphRun, design: Design | None, hidden: Any) -> io.NodeOutput:
+    """Expand to the next part of a sample, and to a node like this one that measures it too."""
     dynprompt, own = hidden.dynprompt, _first(hidden.unique_id)
     nodes, link = continue_run(run, design, set(dynprompt.all_node_ids()))
     again = f"{run.prefix}{run.part}.fid"

@@ -64,6 +64,7 @@ class GraphRun:
         prefix: of the ids of all nodes that the run expands to.
         part: which expansion of a growing sample this is, from 0.
         begun: how many steps the earlier parts have expanded to.
+        closed: no part follows: the canaries are among the steps, or there are none.
         seen: coalitions whose images have been read, by mask.
     """
 
@@ -76,6 +77,7 @@ class GraphRun:
     prefix: str
     part: int = 0
     begun: int = 0
+    closed: bool = True
     seen: dict[int, Seen] = field(default_factory=dict, repr=False)
     token: str = field(default_factory=lambda: secrets.token_hex(8))
 

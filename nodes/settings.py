@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 from comfy_api.latest import io
 
+from ..copyscope_core.design import Estimator
 from ..copyscope_core.settings import from_settings_node
 from .types import SettingsChoice
 
@@ -27,7 +28,7 @@ class Settings(io.ComfyNode):
                 io.Float.Input("target_width", default=0.0, min=0.0, max=2.0, step=0.01,
                                tooltip="With a budget: stop as soon as no share's 95% interval is wider than this, "
                                "such as 0.1. 0: go on to the budget."),
-                io.Combo.Input("estimator", options=["regression", "permutation"], default="regression",
+                io.Combo.Input("estimator", options=list(get_args(Estimator)), default="regression",
                                tooltip="How contributions follow from a sample of the combinations."),
                 io.String.Input("groups", multiline=True, default="",
                                 placeholder="groups: author = player, player, one group a line; empty: none",

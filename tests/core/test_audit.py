@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,24 +23,14 @@ from copyscope_core.node_info import NodeCatalog
 from copyscope_core.observer import Quiet
 from copyscope_core.plan import make_plan
 from copyscope_core.report_schema import Report
-from copyscope_core.runs import STATE_VARIABLE, list_runs
+from copyscope_core.runs import list_runs
 from copyscope_core.server_context import split_image_name
 from copyscope_core.settings import AuditSettings
 from copyscope_core.store import RunStore
 from copyscope_core.verify import Verifier
 
 from .images_on_disk import MeanColours, image_folder, png_bytes
-from .workflows import Workflow, node, with_lora
-
-HASHES = {"dream.safetensors": "a" * 64, "style.safetensors": "b" * 64}
-
-
-@pytest.fixture
-def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeComfy]:
-    monkeypatch.setenv(STATE_VARIABLE, str(tmp_path / "state"))
-    with fake_comfy() as fake:
-        fake.hashes = dict(HASHES)
-        yield fake
+from .workflows import HASHES, Workflow, node, with_lora
 
 
 class Notes(Quiet):

@@ -21,10 +21,9 @@ from copyscope_core.features import INCEPTION_ID
 from copyscope_core.runs import STATE_VARIABLE
 
 from .images_on_disk import MeanColours, image_folder, png_bytes
-from .workflows import node, with_lora
+from .workflows import HASHES, node, with_lora
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-HASHES = {"dream.safetensors": "a" * 64, "style.safetensors": "b" * 64}
 
 
 @pytest.fixture(autouse=True)

@@ -2,32 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fakecomfy import FakeComfy, fake_comfy
+from fakecomfy import FakeComfy
 
 from copyscope_core.errors import GameError, PlayerError, TooManyCoalitionsError
 from copyscope_core.graph import parse_graph
 from copyscope_core.node_info import bundled_catalog
 from copyscope_core.plan import Plan, embedded_settings, make_plan
-from copyscope_core.runs import STATE_VARIABLE
 from copyscope_core.settings import AuditSettings
+from copyscope_core.verify import Verifier
 
-from .test_audit import HASHES, audit, results
+from .images_on_disk import MeanColours
+from .test_audit import audit, results
 from .workflows import Workflow, node, with_lora
 
 WORDS = ("a wave", "by hokusai", "at dusk", "with boats", "in ink", "of foam", "under snow")
 """Seven phrases and a LoRA: eight players, 256 coalitions."""
-
-
-@pytest.fixture
-def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeComfy]:
-    monkeypatch.setenv(STATE_VARIABLE, str(tmp_path / "state"))
-    with fake_comfy() as fake:
-        fake.hashes = dict(HASHES)
-        yield fake
 
 
 def eight() -> Workflow:
@@ -51,6 +43,12 @@ def test_a_sample_stays_within_its_budget_and_says_so(server: FakeComfy, tmp_pat
     assert all(player.ablation is None for player in report.players)
     assert any(warning.code == "sampled" for warning in report.warnings)
     assert report.interactions == []
+    held = Verifier(tmp_path / "out", MeanColours()).run()
+    assert held.findings == ()
+    path = tmp_path / "out" / "report.json"
+    path.write_text(path.read_text(encoding="utf-8").replace('"stopped": "budget"', '"stopped": "target"'), "utf-8")
+    changed = Verifier(tmp_path / "out", MeanColours()).run()
+    assert "report.json: sampling.stopped" in [finding.what for finding in changed.findings]
 
 
 def test_a_larger_budget_runs_only_what_is_new(server: FakeComfy, tmp_path: Path) -> None:

@@ -8,21 +8,23 @@ from typing import Any
 import numpy as np
 import pytest
 
-from copyscope_core.design import Design, Exact, exact_count
+from copyscope_core.design import Design, Exact
 from copyscope_core.errors import GameError
 from copyscope_core.evaluate import evaluate
 from copyscope_core.owen import Owen
 from copyscope_core.permutations import Permutations
 from copyscope_core.regression import Regression
 from copyscope_core.report import build_report
-from copyscope_core.report_schema import Report, SamplingRecord
+from copyscope_core.report_schema import Report
+from copyscope_core.sampling import sampling_record
+from copyscope_core.settings import AuditSettings
 from copyscope_core.verify_numbers import compare_numbers, design_of, evaluate_again, stored_features
 
 NAMES = tuple("abcdef")
 GROUPS = ((0, 1, 2), (3,), (4, 5))
 
 
-def made(design: Design, groups: Sequence[str] = (), drawn: list[int] | None = None) -> tuple[Report, dict[str, Any]]:
+def made(design: Design, groups: Sequence[str] = ()) -> tuple[Report, dict[str, Any]]:
     """A report on made-up features, and the features by the hash that stands for their pixels."""
     rng = np.random.default_rng(1)
     noise, works = rng.normal(size=(5, 8)), rng.normal(size=(9, 8)).astype(np.float32)
@@ -37,13 +39,6 @@ def made(design: Design, groups: Sequence[str] = (), drawn: list[int] | None = N
         mask: [np.linalg.norm(works.astype(np.float64) - row, axis=1) for row in table.astype(np.float64)]
         for mask, table in features.items()
     }
-    record = None
-    if drawn is not None:
-        estimator = "regression" if isinstance(design, Regression) else "permutation"
-        record = SamplingRecord.model_validate(
-            {"estimator": estimator, "coalitions": len(design.masks), "of": exact_count(6, design.groups),
-             "budget": 60, "target_width": None, "width": 0.5, "stopped": "budget", "drawn": drawn}
-        )  # fmt: skip
     evaluation = evaluate(
         NAMES, features, works, {mask: [key(1000 * mask + row + 1) for row in range(5)] for mask in features},
         seeds={mask: list(range(5)) for mask in features}, design=design,
@@ -51,7 +46,7 @@ def made(design: Design, groups: Sequence[str] = (), drawn: list[int] | None = N
     report = build_report(
         evaluation,
         groups=groups,
-        sampling=record,
+        sampling=sampling_record(evaluation, AuditSettings(budget=len(design.masks))),
         images={
             mask: [
                 {"file": str(row), "pixel_sha256": key(1000 * mask + row + 1), "seed": row,
@@ -77,7 +72,8 @@ def made(design: Design, groups: Sequence[str] = (), drawn: list[int] | None = N
     ids=["exact", "owen", "regression", "permutation", "grouped permutation"],
 )
 def test_every_design_is_computed_again(design: Design, groups: Sequence[str], drawn: list[int] | None) -> None:
-    report, store = made(design, groups, drawn)
+    report, store = made(design, groups)
+    assert (report.sampling.drawn if report.sampling else None) == drawn
     features = stored_features(report, store.get)
     evaluation = evaluate_again(report, features)
     assert evaluation.masks == design.masks
@@ -91,7 +87,7 @@ def test_every_design_is_computed_again(design: Design, groups: Sequence[str], d
 
 
 def test_a_design_that_does_not_fit_its_coalitions_is_refused() -> None:
-    report, _ = made(Regression.smallest(6), (), list(Regression.smallest(6).drawn))
+    report, _ = made(Regression.smallest(6))
     assert report.sampling is not None
     for drawn in ([6, 2], [6, 2, 3], [10**6] * 3):
         sampling = report.sampling.model_copy(update={"drawn": drawn})

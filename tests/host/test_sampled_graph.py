@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from .audits import audited, node, plain, report_of
+from .test_graph_audit import sinks, watched
 
 WORDS = ("a wave", "by hokusai", "at dusk", "with boats", "in ink")
 
@@ -22,7 +24,10 @@ def six(**settings: Any) -> dict[str, Any]:
 
 
 def test_a_sample_grows_in_the_graph_and_agrees_with_the_exact_value(mini_server: Any) -> None:
+    ids, _ = asyncio.run(watched(mini_server, six(budget=32)))
     sampled = report_of(mini_server.run(six(budget=32)))
+    assert sinks(ids) == list(range(len(sampled["coalitions"]) + 1 + 2))  # the full one twice, and canaries once
+    assert [canary["holds"] for canary in sampled["canaries"]] == [True, True]
     assert sampled["sampling"]["of"] == 64
     assert 22 < len(sampled["coalitions"]) == sampled["sampling"]["coalitions"] <= 32
     assert report_of(mini_server.run(six(budget=32)))["players"] == sampled["players"]
