@@ -369,7 +369,7 @@ def test_samples_and_groups_are_shown() -> None:
 
     from .test_verify_numbers import GROUPS, made
 
-    report, _ = made(Permutations.smallest(6, GROUPS), ("Jane Artist", "two", EVIL), [2])
+    report, _ = made(Permutations.smallest(6, GROUPS), ("Jane Artist", "two", EVIL))
     html = render_html(report, {mask.mask: [picture()] for mask in report.coalitions})
     text = Page(html).text
     assert f"A sample of the combinations : {len(report.coalitions)} of the" in text
