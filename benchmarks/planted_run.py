@@ -29,6 +29,7 @@ from copyscope_core.miniature import make_model, make_model_folder
 from copyscope_core.model_files import LocalModels
 from copyscope_core.node_info import NodeCatalog
 from copyscope_core.plan import make_plan
+from copyscope_core.runner import Server
 
 SAMPLES = Path(__file__).resolve().parent.parent / "samples" / "reference"
 FLAGS = ("--disable-all-custom-nodes",)
@@ -112,7 +113,7 @@ async def _run_all(waiting: list[Game], work: Path, host: ManagedHost, base: Pat
         for number, game in enumerate(waiting, start=1):
             reference = [read_image(soft(work, name)) for name in game.works]
             plan = make_plan(parse_graph(game.workflow()), catalog, game.settings(min(game.images, most)))
-            audit = Audit(plan, client, work / "run", reference, extractor, host, local, show_reference=False)
+            audit = Audit(plan, [Server(client, host, local)], work / "run", reference, extractor, show_reference=False)
             result = await audit.run()
             report = json.loads(result.json_path.read_text(encoding="utf-8"))
             write_json_atomic(report_path(work, game), {"seeds": plan.seeds, "report": report})

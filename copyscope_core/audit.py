@@ -8,26 +8,29 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeAlias
 
 from .canaries import CANARY, choose_canaries, fresh_nonce
-from .client import ComfyClient
 from .conclude import MeasuredAudit, StoredAudit, measure_audit, publish_audit, report_audit
 from .errors import ImageError
 from .features import FeatureCache, FeatureExtractor, InceptionExtractor
+from .fleet import spread
 from .graph import to_json
-from .host import ManagedHost
 from .images import ImageFile, read_image
 from .measure import Seen, check_images
-from .model_files import LocalModels
 from .observer import Observer, Quiet
 from .plan import Plan
 from .report import plain
 from .report_schema import Report
-from .runner import CoalitionRunner, Step
+from .runner import CoalitionRunner, Server, Step
 from .runs import register_run
 from .sampling import next_design
-from .server_context import ServerContext, server_context
+from .server_context import ServerContext, common_context, server_context
 from .store import Entry, RunStore
+
+Crew: TypeAlias = list[CoalitionRunner]
+AGAIN = "again"
+"""The nonce of the whole coalition's second run."""
 
 
 @dataclass(frozen=True)
@@ -47,12 +50,10 @@ class Audit:
 
     Attributes:
         plan: of the workflow, made with the server's own node list.
-        client: the server, open.
+        servers: those that share the work, alike in all that shapes images.
         out: the run folder.
         reference: the rights holder's images; they stay on this machine.
         extractor: of features; None: the bundled Inception on the CPU.
-        host: the server's process where it is ours.
-        local: the server's model files where they are on this machine.
         show_reference: whether the HTML report embeds reference images.
         warnings: records with ``code`` and ``message`` for the report.
         private: leave prompts, paths and images of the reference out of the report.
@@ -61,12 +62,10 @@ class Audit:
     """
 
     plan: Plan
-    client: ComfyClient
+    servers: Sequence[Server]
     out: Path
     reference: Sequence[ImageFile]
     extractor: FeatureExtractor | None = None
-    host: ManagedHost | None = None
-    local: LocalModels | None = None
     observer: Observer = field(default_factory=Quiet)
     show_reference: bool = True
     warnings: Sequence[Mapping[str, str]] = ()
@@ -94,52 +93,103 @@ class Audit:
         )
         store = RunStore(self.out)
         with store.lock():
-            context = await server_context(self.client, self.plan, self.local, self.observer)
+            context = await self._context()
             if context.unhashed:
                 self.observer.note(_unhashed_note(context.unhashed))
             register_run(self.out)
-            runner = CoalitionRunner(self.plan, self.client, self.observer, self.host)
+            crew = [CoalitionRunner(self.plan, server, self.observer) for server in self.servers]
             entries: dict[Step, Entry] = {}
             seen: dict[int, Seen] = {}
             while True:
                 self._write_run(store, context)
-                await self._make(store, context, runner, entries)
+                crew = await self._make(store, context, crew, entries)
                 measured = await asyncio.to_thread(self._measure, store, context, entries, seen)
                 design = next_design(measured.measurement.evaluation, self.plan.settings)
                 if design is None:
                     break
                 self.plan = replace(self.plan, design=design)
-            canaries = await self._run_canaries(store, context, runner)
+            canaries = await self._run_canaries(store, context, crew, entries)
             measured = replace(measured, audit=replace(measured.audit, canaries=canaries))
             return await asyncio.to_thread(self._finish, context, entries, measured)
 
-    async def _make(
-        self, store: RunStore, context: ServerContext, runner: CoalitionRunner, entries: dict[Step, Entry]
-    ) -> None:
-        """Run or read every coalition of the design that is not among the entries yet, and add it.
+    async def _context(self) -> ServerContext:
+        contexts = {}
+        for server in self.servers:
+            contexts[server.client.url] = await server_context(server.client, self.plan, server.local, self.observer)
+        return common_context(contexts)
 
-        Features are computed while the server works on the next one.
+    async def _make(self, store: RunStore, context: ServerContext, crew: Crew, entries: dict[Step, Entry]) -> Crew:
+        """Run or read every coalition of the design that is not among the entries yet, and compute its features.
+
+        With several servers the whole coalition's first image is made on two of them.
         """
         steps = [Step(mask, offset) for mask, offset in self.plan.steps()]
+        if len(crew) > 1:
+            steps.sort(key=lambda step: -self.plan.weight(step.mask))
+        again = Step(self.plan.full, 0, AGAIN)
         if self.plan.noise:
-            steps.insert(1, Step(self.plan.full, 0, "again"))
+            steps.insert(1, again)
+        steps = [step for step in steps if step not in entries]
+        found = await self._stored(store, context, steps)
+        entries.update(found)
+        maker = found.get(Step(self.plan.full, 0))
+        elsewhere = {again: crew[0].name if maker is None else str(maker.meta.get("server"))}
         self.observer.stage("Running coalitions", len(steps))
-        features: asyncio.Task[None] | None = None
+        return await self._run(store, context, crew, steps, entries, elsewhere)
+
+    async def _stored(self, store: RunStore, context: ServerContext, steps: Sequence[Step]) -> dict[Step, Entry]:
+        """The entries of those steps that are in the run folder, whole."""
+        found = {}
+        for step in steps:
+            if (entry := await asyncio.to_thread(store.read, self._key(context, step))) is not None:
+                found[step] = entry
+        self.reused += len(found)
+        return found
+
+    async def _run(
+        self,
+        store: RunStore,
+        context: ServerContext,
+        crew: Crew,
+        steps: Sequence[Step],
+        entries: dict[Step, Entry],
+        elsewhere: Mapping[Step, str],
+    ) -> Crew:
+        """Run the steps that have no entry, and compute the features of all, while the servers work on the next ones.
+
+        Returns:
+            The servers that are still of use.
+        """
+        computing = asyncio.Lock()
+        tasks: dict[str, asyncio.Task[None]] = {}
+
+        async def compute(entry: Entry) -> None:
+            async with computing:
+                await asyncio.to_thread(self._features, store, entry)
+
+        async def follow(name: str, entry: Entry) -> None:
+            """Compute an entry's features once those of the one before it, from the same server, are there."""
+            if name in tasks:
+                await tasks[name]
+            tasks[name] = asyncio.create_task(compute(entry))
+
+        async def work(runner: CoalitionRunner, step: Step) -> None:
+            self.observer.step(sum(step in entries for step in steps), self.plan.label(step.mask))
+            entry = entries[step] = await self._sample(store, context, runner, step)
+            await follow(runner.name, entry)
+
         try:
-            for number, step in enumerate(steps):
+            waiting = [step for step in steps if step not in entries]
+            for step in steps:
                 if step in entries:
-                    continue
-                self.observer.step(number, self.plan.label(step.mask))
-                entry = entries[step] = await self._entry(store, context, runner, step)
-                if features is not None:
-                    await features
-                features = asyncio.create_task(asyncio.to_thread(self._features, store, entry))
-            if features is not None:
-                await features
+                    await follow("", entries[step])
+            left = await spread(waiting, crew, work, self.observer, elsewhere) if waiting else crew
+            await asyncio.gather(*tasks.values())
         finally:
-            if features is not None and not features.done():
-                await asyncio.wait([features])
+            if unfinished := [task for task in tasks.values() if not task.done()]:
+                await asyncio.wait(unfinished)
         self.observer.step(len(steps))
+        return left
 
     def _cache(self, store: RunStore) -> FeatureCache:
         if self.extractor is None:
@@ -149,39 +199,37 @@ class Audit:
     def _features(self, store: RunStore, entry: Entry) -> None:
         self._cache(store).features(store.images(entry))
 
-    async def _run_canaries(self, store: RunStore, context: ServerContext, runner: CoalitionRunner) -> dict[int, Entry]:
-        """Run some coalitions once again, past the server's cache; where nothing was run, what is stored will do."""
+    async def _run_canaries(
+        self, store: RunStore, context: ServerContext, crew: Crew, entries: Mapping[Step, Entry]
+    ) -> dict[int, Entry]:
+        """Run some coalitions once again, past the servers' caches, and elsewhere than in their turn where that can be.
+
+        Where nothing was run, what is stored will do.
+        """
         if not self.plan.noise or not self.canaries:
             return {}
         masks = choose_canaries(self.plan.design.masks, self.plan.full)
+        steps = [Step(mask, 0, CANARY) for mask in masks]
         self.observer.stage("Running canaries", len(masks))
         sampled, reused = self.sampled, self.reused
-        found = {}
-        for number, mask in enumerate(masks):
-            self.observer.step(number, self.plan.label(mask))
-            step = Step(mask, 0, CANARY)
-            if sampled:
+        if sampled:
+            for step in steps:
                 await asyncio.to_thread(store.remove, self._key(context, step))
-            found[mask] = await self._entry(store, context, runner, step)
-        self.observer.step(len(masks))
+        found = await self._stored(store, context, steps)
+        elsewhere = {step: str(entries[Step(step.mask, 0)].meta.get("server")) for step in steps}
+        await self._run(store, context, crew, steps, found, elsewhere)
         self.sampled, self.reused = sampled, reused
-        return found
+        return {step.mask: found[step] for step in steps}
 
     def _key(self, context: ServerContext, step: Step) -> str:
         target = self.plan.rewriter.target(step.mask, step.offset, step.nonce)
         graph, _ = self.plan.rewriter.graph(step.mask, step.offset, step.nonce)
         return context.run.key(target, graph)
 
-    async def _entry(self, store: RunStore, context: ServerContext, runner: CoalitionRunner, step: Step) -> Entry:
-        key = self._key(context, step)
-        entry = await asyncio.to_thread(store.read, key)
-        if entry is not None:
-            self.reused += 1
-            return entry
-        if step.nonce == CANARY:
-            step = replace(step, nonce=fresh_nonce())
+    async def _sample(self, store: RunStore, context: ServerContext, runner: CoalitionRunner, step: Step) -> Entry:
+        """Run a step on a server and store its images."""
         started = time.monotonic()
-        images = await runner.images(step)
+        images = await runner.images(replace(step, nonce=fresh_nonce()) if step.nonce == CANARY else step)
         meta = {
             "members": list(self.plan.members(step.mask)),
             "offset": step.offset,
@@ -189,8 +237,9 @@ class Audit:
             "seconds": round(time.monotonic() - started, 3),
             "session": context.run.token if context.unhashed else None,
             "comfyui": context.environment["comfyui"],
+            "server": runner.name,
         }
-        entry = await asyncio.to_thread(store.write, key, images, meta)
+        entry = await asyncio.to_thread(store.write, self._key(context, step), images, meta)
         self.sampled += 1
         return entry
 

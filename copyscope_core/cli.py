@@ -88,7 +88,7 @@ def plan(
         seeds=seeds, max_coalitions=max_coalitions, budget=budget, target_width=target_width, estimator=estimator,
         output=output, allow_paid_nodes=allow_paid_nodes,
     )  # fmt: skip
-    choice = ServerChoice(server, comfyui, base_directory, tuple(comfyui_arg or ()))
+    choice = ServerChoice((server,) if server else (), comfyui, base_directory, tuple(comfyui_arg or ()))
     with observer() as shown:
         summary = run_plan(workflow, settings, choice, shown)
     if json:
@@ -119,7 +119,7 @@ def audit(
     group: opt.Group = None,
     output: opt.OutputNode = None,
     allow_paid_nodes: opt.AllowPaid = False,
-    server: opt.Server = None,
+    server: opt.Servers = None,
     comfyui: opt.ComfyUI = None,
     base_directory: opt.BaseDirectory = None,
     comfyui_arg: opt.ComfyUIArg = None,
@@ -142,7 +142,7 @@ def audit(
         seeds=seeds, max_coalitions=max_coalitions, budget=budget, target_width=target_width, estimator=estimator,
         output=output, allow_paid_nodes=allow_paid_nodes, distance=opt.pick_distance(distance),
     )  # fmt: skip
-    choice = ServerChoice(server, comfyui, base_directory, tuple(comfyui_arg or ()), timeout)
+    choice = ServerChoice(tuple(server or ()), comfyui, base_directory, tuple(comfyui_arg or ()), timeout)
     images = read_folder(reference)
     unrelated = [] if control is None else read_folder(control)
     extractor = opt.pick_extractor(features, device)

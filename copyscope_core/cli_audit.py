@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from .audit import Audit, AuditResult
-from .cli_options import server_address
+from .cli_options import server_addresses
 from .client import ComfyClient
 from .convert import convert, is_ui_format
 from .errors import WorkflowError
@@ -23,6 +23,7 @@ from .model_files import LocalModels
 from .node_info import NodeCatalog, bundled_catalog
 from .observer import Observer
 from .plan import Plan, embedded_settings, make_plan
+from .runner import Server
 from .runs import LOG_FILE, state_folder
 from .settings import AuditSettings
 from .terminal import say, table
@@ -30,17 +31,17 @@ from .terminal import say, table
 
 @dataclass(frozen=True)
 class ServerChoice:
-    """Which ComfyUI the user wants: one that runs, one to start, or (``plan`` only) none.
+    """Which ComfyUI the user wants: some that run, one to start, or (``plan`` only) none.
 
     Attributes:
-        server: address of one that runs.
-        comfyui: folder of one to start; with ``server``, where its files are.
+        servers: addresses of those that run.
+        comfyui: folder of one to start; with ``servers``, where their files are.
         base_directory: its base directory.
         arguments: launch flags for it.
         timeout: seconds without progress after which it counts as hung.
     """
 
-    server: str | None = None
+    servers: tuple[str, ...] = ()
     comfyui: Path | None = None
     base_directory: Path | None = None
     arguments: tuple[str, ...] = ()
@@ -49,17 +50,7 @@ class ServerChoice:
     @property
     def given(self) -> bool:
         """Whether the user named one."""
-        return self.server is not None or self.comfyui is not None
-
-
-@dataclass(frozen=True)
-class Connection:
-    """An open client, and the process and files behind it where they are ours to use."""
-
-    client: ComfyClient
-    host: ManagedHost | None = None
-    local: LocalModels | None = None
-    warnings: list[dict[str, str]] = field(default_factory=list)
+        return bool(self.servers) or self.comfyui is not None
 
 
 @contextlib.contextmanager
@@ -69,7 +60,7 @@ def started_host(choice: ServerChoice, log_folder: Path | None, observer: Observ
     Raises:
         HostError: it cannot be started.
     """
-    if choice.comfyui is None or choice.server is not None:
+    if choice.comfyui is None or choice.servers:
         yield None
         return
     log_path = None if log_folder is None else log_folder / LOG_FILE
@@ -80,20 +71,24 @@ def started_host(choice: ServerChoice, log_folder: Path | None, observer: Observ
 
 
 @contextlib.asynccontextmanager
-async def connected(choice: ServerChoice, host: ManagedHost | None) -> AsyncIterator[Connection]:
-    """A client of the chosen server.
+async def connected(choice: ServerChoice, host: ManagedHost | None) -> AsyncIterator[list[Server]]:
+    """Clients of the chosen servers.
 
     Raises:
-        HostError: it cannot be reached, or is too old.
+        HostError: one of them cannot be reached, or is too old.
     """
-    url = host.url if host is not None else server_address(choice.server)
-    async with ComfyClient(url, no_progress_timeout=choice.timeout) as client:
-        stats = await client.system_stats()
-        yield Connection(client, host, _local_models(choice, stats))
+    urls = [host.url] if host is not None else server_addresses(choice.servers)
+    async with contextlib.AsyncExitStack() as stack:
+        servers = []
+        for url in urls:
+            client = await stack.enter_async_context(ComfyClient(url, no_progress_timeout=choice.timeout))
+            stats = await client.system_stats()
+            servers.append(Server(client, host, _local_models(choice, stats)))
+        yield servers
 
 
 async def plan_workflow(
-    workflow: Path, settings: AuditSettings, connection: Connection | None
+    workflow: Path, settings: AuditSettings, client: ComfyClient | None
 ) -> tuple[Plan, list[dict[str, str]]]:
     """Read, convert and plan a workflow; also what its conversion left out, as records for the report.
 
@@ -105,7 +100,7 @@ async def plan_workflow(
         HostError: the server cannot be reached.
     """
     data = read_json(workflow)
-    info: Mapping[str, Any] | None = None if connection is None else await connection.client.object_info()
+    info: Mapping[str, Any] | None = None if client is None else await client.object_info()
     notes: tuple[str, ...] = ()
     if is_ui_format(data):
         if info is None:
@@ -128,8 +123,8 @@ def run_plan(workflow: Path, settings: AuditSettings, choice: ServerChoice, obse
         if not choice.given:
             plan, notes = await plan_workflow(workflow, settings, None)
         else:
-            async with connected(choice, host) as connection:
-                plan, notes = await plan_workflow(workflow, settings, connection)
+            async with connected(choice, host) as servers:
+                plan, notes = await plan_workflow(workflow, settings, servers[0].client)
         summary = plan.summary()
         return {**summary, "warnings": [*summary["warnings"], *(note["message"] for note in notes)]}
 
@@ -152,21 +147,10 @@ def run_audit(
     """What ``copyscope audit`` does. Raises CopyScopeError."""
 
     async def work(host: ManagedHost | None) -> AuditResult:
-        async with connected(choice, host) as connection:
-            plan, notes = await plan_workflow(workflow, settings, connection)
+        async with connected(choice, host) as servers:
+            plan, notes = await plan_workflow(workflow, settings, servers[0].client)
             audit = Audit(
-                plan,
-                connection.client,
-                out,
-                reference,
-                extractor,
-                connection.host,
-                connection.local,
-                observer,
-                show_reference,
-                notes,
-                control,
-                private=private,
+                plan, servers, out, reference, extractor, observer, show_reference, notes, control, private=private
             )
             return await audit.run()
 

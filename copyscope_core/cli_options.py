@@ -100,6 +100,14 @@ Server: TypeAlias = Annotated[
     str | None,
     typer.Option(help=f"Address of a running ComfyUI. [default: ${SERVER_VARIABLE}, else {DEFAULT_SERVER}]"),
 ]
+Servers: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--server",
+        help="Address of a running ComfyUI; several share the work. "
+        f"[default: ${SERVER_VARIABLE}, else {DEFAULT_SERVER}]",
+    ),
+]
 ComfyUI: TypeAlias = Annotated[
     Path | None,
     typer.Option("--comfyui", help="ComfyUI folder; it is started and stopped, unless --server is given too."),
@@ -142,9 +150,19 @@ def make_settings(
         raise CopyScopeError(f"The settings do not fit: {describe(error)}.") from error
 
 
-def server_address(server: str | None) -> str:
-    """The address to use: as given, else from the environment, else ComfyUI's own default."""
-    return server or os.environ.get(SERVER_VARIABLE) or DEFAULT_SERVER
+def server_addresses(servers: Sequence[str]) -> list[str]:
+    """The addresses to use: as given, else from the environment (by spaces), else ComfyUI's own default.
+
+    Raises:
+        CopyScopeError: one is given twice.
+    """
+    urls = [*servers] or os.environ.get(SERVER_VARIABLE, "").split() or [DEFAULT_SERVER]
+    twice = next(
+        (url for number, url in enumerate(urls) if url.rstrip("/") in {u.rstrip("/") for u in urls[:number]}), None
+    )
+    if twice is not None:
+        raise CopyScopeError(f"The server {twice} is given twice; name each one once.")
+    return urls
 
 
 def pick_distance(name: str | None) -> DistanceName | None:

@@ -24,7 +24,7 @@ IRRELEVANT_FLAGS = {
     "--windows-standalone-build": 0, "--disable-metadata": 0, "--multi-user": 0, "--verbose": 1, "--log-stdout": 0,
     "--front-end-version": 1, "--front-end-root": 1, "--database-url": 1, "--enable-compress-response-body": 0,
     "--cache-classic": 0, "--cache-lru": 1, "--cache-none": 0, "--cache-ram": 1, "--enable-manager": 0,
-    "--quick-test-for-ci": 0,
+    "--quick-test-for-ci": 0, "--cuda-device": 1, "--default-device": 1,
 }  # fmt: skip
 """Launch flags that do not change images, with the number of their values."""
 

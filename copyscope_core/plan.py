@@ -115,6 +115,10 @@ class Plan:
             for offset in range(self.seeds):
                 yield mask, offset
 
+    def weight(self, mask: int) -> int:
+        """How much work a coalition is, roughly: the nodes of its graph."""
+        return len(self.rewriter.nodes(mask))
+
     def label(self, mask: int) -> str:
         """How a coalition is called in messages."""
         return label(mask, self.names)

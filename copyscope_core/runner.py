@@ -20,6 +20,7 @@ from .client_errors import (
 from .errors import HostError
 from .graph import to_json
 from .host import ManagedHost
+from .model_files import LocalModels
 from .node_info import mapping
 from .observer import Observer
 from .plan import Plan
@@ -37,18 +38,34 @@ class Step:
     nonce: str | None = None
 
 
-class CoalitionRunner:
-    """Runs coalitions of a plan on one server.
+@dataclass(frozen=True)
+class Server:
+    """An open client of a ComfyUI, and the process and files behind it where they are ours to use.
 
-    Args:
-        host: the server's process where it is ours to restart.
+    Attributes:
+        client: of the server.
+        host: its process where it is ours to restart.
+        local: its model files where they are on this machine.
     """
 
-    def __init__(self, plan: Plan, client: ComfyClient, observer: Observer, host: ManagedHost | None = None) -> None:
+    client: ComfyClient
+    host: ManagedHost | None = None
+    local: LocalModels | None = None
+
+
+class CoalitionRunner:
+    """Runs coalitions of a plan on one server."""
+
+    def __init__(self, plan: Plan, server: Server, observer: Observer) -> None:
         self.plan = plan
-        self.client = client
-        self.host = host
+        self.client = server.client
+        self.host = server.host
         self.observer = observer
+
+    @property
+    def name(self) -> str:
+        """The server's address."""
+        return self.client.url
 
     async def images(self, step: Step, on_event: Event | None = None) -> list[bytes]:
         """The coalition's images, as the PNG files that the server's preview node wrote.

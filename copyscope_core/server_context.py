@@ -6,13 +6,14 @@ import asyncio
 import contextlib
 import hashlib
 import secrets
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import Any
 
 from .client import ComfyClient
-from .client_errors import ImageMissingError
+from .client_errors import ImageMissingError, one_line
+from .errors import HostError
 from .graph import Node
 from .keys import RunContext, file_names, launch_flags
 from .model_files import LocalModels
@@ -84,6 +85,30 @@ async def server_context(
     return ServerContext(RunContext(keyed, files, token), environment, models, images, tuple(unhashed))
 
 
+def common_context(contexts: Mapping[str, ServerContext]) -> ServerContext:
+    """What several servers have in common, by their addresses; images are comparable only where that is everything.
+
+    A model that one of them could not hash counts as not hashed.
+
+    Raises:
+        HostError: they differ in versions, device, launch flags, node packs, or in the contents of a file.
+    """
+    (first, result), *others = contexts.items()
+    for url, context in others:
+        sides = [{**context.environment, **context.run.files} for context in (result, context)]
+        for name, value in sides[0].items():
+            other = sides[1].get(name)
+            if value != other and not (name in result.run.files and None in (value, other)):
+                raise HostError(
+                    f"The servers {first} and {url} differ in {name} ({_short(value)}, {_short(other)}), so their "
+                    "images cannot be compared; give servers that are alike."
+                )
+    unhashed = tuple(dict.fromkeys(name for context in contexts.values() for name in context.unhashed))
+    models = {name: None if name in unhashed else digest for name, digest in result.models.items()}
+    files = {name: None if name in unhashed else digest for name, digest in result.run.files.items()}
+    return replace(result, run=replace(result.run, files=files), models=models, unhashed=unhashed)
+
+
 def split_image_name(name: str) -> tuple[str, str, str]:
     """File name, subfolder and kind (input, output, temp) of an image as ComfyUI's inputs name it."""
     kind = "input"
@@ -130,6 +155,10 @@ def _custom_modules(nodes: Iterable[Node], info: dict[str, Any]) -> set[str]:
         if module.startswith(_CUSTOM):
             modules.add(module)
     return modules
+
+
+def _short(value: Any) -> str:
+    return one_line(value, 80)
 
 
 def _words(argv: Any) -> list[str]:

@@ -68,6 +68,8 @@ class FakeComfy:
 
     def stop(self) -> None:
         """Close every connection and the port, as a server that dies."""
+        if not self._thread.is_alive():
+            return
         with contextlib.suppress(RuntimeError):
             asyncio.run_coroutine_threadsafe(self._stop(), self._loop).result(10)
             self._loop.call_soon_threadsafe(self._loop.stop)

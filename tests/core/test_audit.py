@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from copyscope_core.node_info import NodeCatalog
 from copyscope_core.observer import Quiet
 from copyscope_core.plan import make_plan
 from copyscope_core.report_schema import Report
+from copyscope_core.runner import Server
 from copyscope_core.runs import list_runs
 from copyscope_core.server_context import split_image_name
 from copyscope_core.settings import AuditSettings
@@ -42,7 +45,7 @@ class Notes(Quiet):
 
 
 def audit(
-    server: FakeComfy,
+    server: FakeComfy | Sequence[FakeComfy],
     tmp_path: Path,
     workflow: Workflow | None = None,
     local: LocalModels | None = None,
@@ -57,12 +60,14 @@ def audit(
     reference = read_folder(image_folder(tmp_path / "reference", 3, size=(48, 64)))
 
     async def main() -> AuditResult:
-        async with ComfyClient(
-            server.url, poll_seconds=0.05, dead_after=0.3, request_timeout=5, no_progress_timeout=timeout
-        ) as client:
-            catalog = NodeCatalog(await client.object_info(), live=True)
+        options = {"poll_seconds": 0.05, "dead_after": 0.3, "request_timeout": 5, "no_progress_timeout": timeout}
+        async with contextlib.AsyncExitStack() as stack:
+            fakes = [server] if isinstance(server, FakeComfy) else server
+            clients = [await stack.enter_async_context(ComfyClient(fake.url, **options)) for fake in fakes]
+            catalog = NodeCatalog(await clients[0].object_info(), live=True)
             plan = make_plan(workflow or with_lora(), catalog, AuditSettings(**{"seeds": 2, **settings}))
-            run = Audit(plan, client, tmp_path / "out", reference, extractor or MeanColours(), local=local)
+            servers = [Server(client, local=local) for client in clients]
+            run = Audit(plan, servers, tmp_path / "out", reference, extractor or MeanColours())
             run.observer, run.canaries, run.private = observer or Notes(), canaries, private
             return await run.run()
 

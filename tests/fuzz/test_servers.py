@@ -15,7 +15,7 @@ from copyscope_core.errors import CopyScopeError, HostError
 from copyscope_core.node_info import bundled_catalog
 from copyscope_core.observer import Quiet
 from copyscope_core.plan import make_plan
-from copyscope_core.runner import CoalitionRunner, Step
+from copyscope_core.runner import CoalitionRunner, Server, Step
 from copyscope_core.server_context import server_context, split_image_name
 
 from ..core.workflows import with_lora
@@ -84,7 +84,7 @@ PLAN = make_plan(with_lora(), bundled_catalog())
 def test_prompts(answer: Any, history: Any, queue: Any, status: int) -> None:
     client = Answers({"prompt": answer, "history": history, "queue": queue, "object_info": INFO}, status)
     with guarded():
-        asyncio.run(CoalitionRunner(PLAN, client, Quiet()).images(Step(0, 0)))
+        asyncio.run(CoalitionRunner(PLAN, Server(client), Quiet()).images(Step(0, 0)))
 
 
 @fuzzed()
@@ -92,7 +92,7 @@ def test_prompts(answer: Any, history: Any, queue: Any, status: int) -> None:
 def test_histories(history: Any) -> None:
     client = Answers({"prompt": ANSWERED, "history": history, "queue": QUEUE, "object_info": INFO})
     with guarded():
-        asyncio.run(CoalitionRunner(PLAN, client, Quiet()).images(Step(3, 1, "again")))
+        asyncio.run(CoalitionRunner(PLAN, Server(client), Quiet()).images(Step(3, 1, "again")))
 
 
 @fuzzed()

@@ -12,14 +12,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import psutil
 import pytest
-from hostutil import REPOSITORY, Server, require_host
+from hostutil import REPOSITORY, Server, require_host, start_server
 from PIL import Image
 
 from copyscope_core.audit import AuditResult
@@ -82,12 +82,19 @@ def started(base: Path) -> ServerChoice:
 
 
 def audit(
-    tmp_path: Path, choice: Server | ServerChoice, observer: Watcher | None = None, workflow: Any = None, **options: Any
+    tmp_path: Path,
+    choice: Server | Sequence[Server] | ServerChoice,
+    observer: Watcher | None = None,
+    workflow: Any = None,
+    **options: Any,
 ) -> AuditResult:
+    tmp_path.mkdir(exist_ok=True)
     file = tmp_path / "workflow.json"
     file.write_text(json.dumps(workflow or plain()), encoding="utf-8")
     if isinstance(choice, Server):
-        choice = ServerChoice(server=choice.url)
+        choice = [choice]
+    if not isinstance(choice, ServerChoice):
+        choice = ServerChoice(tuple(server.url for server in choice))
     settings = AuditSettings(**{"seeds": 1, **options})
     reference = read_folder(image_folder(tmp_path / "reference", 3))
     return run_audit(file, reference, tmp_path / "out", settings, choice, observer or Watcher(), Quarters())
@@ -143,6 +150,26 @@ def test_a_server_killed_in_mid_run_is_started_again(tmp_path: Path, base: Path,
     assert values(result.report.model_dump()) == expected
     assert any("started again" in note for note in observer.notes)
     assert servers(base) == []
+
+
+def test_two_servers_share_an_audit_and_one_of_them_is_killed(
+    tmp_path: Path, base: Path, mini_server: Server, expected: Any
+) -> None:
+    with start_server(base) as second:
+        shared = audit(tmp_path / "shared", [mini_server, second])
+        makers = {
+            entry_of(path)["meta"]["server"] for path in (tmp_path / "shared" / "out").glob("coalitions/*/*.json")
+        }
+        assert makers == {mini_server.url, second.url}
+        assert shared.report.deterministic is True
+        observer = Watcher(2, second.process.kill)
+        killed = audit(tmp_path / "killed", [mini_server, second], observer)
+    assert values(shared.report.model_dump()) == values(killed.report.model_dump()) == expected
+    assert any("Its work goes to the other servers" in note for note in observer.notes)
+
+
+def entry_of(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def servers(base: Path) -> list[psutil.Process]:
