@@ -25,6 +25,9 @@ GROWTH = 5
 NEGLIGIBLE = 0.1
 """The sample is large enough where its own interval is narrower than this part of the whole: 1% of the variance."""
 
+FEW_ORDERS = 5
+"""With fewer pairs of orders the 95% intervals were found to hold the exact value less often (``docs/sampling.md``)."""
+
 Stop = Literal["budget", "target", "chance"]
 
 
@@ -67,13 +70,24 @@ def sampling_cautions(record: SamplingRecord | None) -> list[Caution]:
         "target": "every share's interval is as narrow as was asked for",
         "chance": "more of them would hardly narrow the intervals, which come from the seeds; more seeds would",
     }[record.stopped]
-    return [
+    found = [
         Caution(
             "sampled",
             f"Of {record.of:,} combinations {record.coalitions:,} were run, and contributions are estimated from "
-            f"them; the intervals allow for it. No more were run because {why}.",
+            f"them; the intervals allow for it. No more were run because {why}. Interactions, the ablation, and "
+            "whether a component has no effect at all need every combination, so this report does not have them.",
         )
     ]
+    if record.estimator == "permutation" and record.drawn[0] < FEW_ORDERS:
+        found.append(
+            Caution(
+                "few_orders",
+                f"Only {record.drawn[0]} orders of the components and their reverses were run, too few to tell how far "
+                "off they are: the intervals may be too narrow. Raise the budget, or use the regression where no "
+                "components are grouped.",
+            )
+        )
+    return found
 
 
 def _decide(evaluation: Evaluation, settings: AuditSettings) -> Design | Stop:

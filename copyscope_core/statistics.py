@@ -6,9 +6,10 @@ is computed again, and the spread of the results gives the variance (Tukey 1958;
 
     V = Σ_sources (G−1)/G · Σ_g (θ_(g) − θ̄)²,        θ̂ ± t_ν(0.975) · √V,        ν = V² / Σ V_k²/(G_k−1)
 
-with Satterthwaite's ν (1946). No image is ever taken twice, so FID's bias for few images is not made larger, and the
-interval is for what is reported: the expected φ of this many images. ``docs/uncertainty.md`` has the calibration, and
-what bootstrap intervals did instead.
+with Satterthwaite's ν (1946). What seeds and references do to a result only together is in both variances. Leaving out
+some of both at once says how much that is, and it is counted once (`joint_variance`). No image is ever taken twice, so
+FID's bias for few images is not made larger, and the interval is for what is reported: the expected φ of this many
+images. ``docs/uncertainty.md`` has the calibration, and what bootstrap intervals did instead.
 """
 
 from __future__ import annotations
@@ -70,6 +71,16 @@ class Source:
         """Degrees of freedom."""
         return len(self.deviations) - 1
 
+    def without(self, joint: Floats) -> Source:
+        """A source whose variance, summed over the results, is smaller by that of another source and this one together.
+
+        Args:
+            joint: (…) as `joint_variance` gives it.
+        """
+        total = float((self.deviations**2).sum())
+        left = 1.0 - float(joint.sum()) / total if total > 0 else 1.0
+        return Source(math.sqrt(max(left, 0.0)) * self.deviations)
+
     def apply(self, matrix: Floats) -> Source:
         """The source of the linear function matrix (j, k) of results (k,)."""
         return Source(self.deviations @ matrix.T)
@@ -100,6 +111,16 @@ def deletions(units: Sequence[Hashable], most: int = MOST_GROUPS) -> Deletions |
     of_image = np.array([of_unit[unit] for unit in units])
     weights = (of_image[None, :] != np.arange(groups)[:, None]).astype(np.float64)
     return Deletions(weights, (n - size) ** 2 / (n * size * (groups - 1)))
+
+
+def joint_variance(first: Deletions, second: Deletions, replicates: Floats) -> Floats:
+    """What two sources add to the variance only together, (…): the part that both their jackknives count.
+
+    Args:
+        replicates: (G, H, …) results without a group of the first and a group of the second.
+    """
+    own = replicates - replicates.mean(axis=0) - replicates.mean(axis=1, keepdims=True) + replicates.mean(axis=(0, 1))
+    return np.asarray(first.scale * second.scale * (own**2).sum(axis=(0, 1)))
 
 
 def intervals(estimate: ArrayLike, sources: Sequence[Source]) -> Floats:

@@ -24,6 +24,7 @@ from .statistics import (
     deletions,
     difference_intervals,
     intervals,
+    joint_variance,
     probability_largest,
     share_intervals,
 )
@@ -33,6 +34,10 @@ REFERENCE_IMAGES = 8
 
 MOST_IMAGES = 2_048
 """Above this on both sides the Fréchet distance is too dear to be computed again for every group left out."""
+
+JOINT_GROUPS = 8
+"""Of seeds, and of reference images, that are left out together to see what the two do only together; half as many
+where a distance is dear."""
 
 Floats = NDArray[np.float64]
 
@@ -112,20 +117,36 @@ class _Replicates:
     """A distance of every coalition to one set of images, computed again without each group of seeds or images.
 
     Attributes:
-        by_seed: (G, K); by_image: (M, K), or None where the images are taken as they are.
+        by_seed: (G, K).
+        images: the same for the images; None where they are taken as they are.
     """
 
     by_seed: Floats
-    by_image: Floats | None
-    seed_deletions: Deletions
-    image_deletions: Deletions | None
+    deletions: Deletions
+    images: _ImageReplicates | None
 
     def sources(self, result: Callable[[Floats], Floats]) -> list[Source]:
         """Where chance comes from in a result: a function of the distances (…, K)."""
-        found = [self.seed_deletions.source(result(self.by_seed))]
-        if self.by_image is not None and self.image_deletions is not None:
-            found.append(self.image_deletions.source(result(self.by_image)))
+        found = [self.deletions.source(result(self.by_seed))]
+        if self.images is not None:
+            joint = joint_variance(*self.images.both_deletions, result(self.images.by_both))
+            found.append(self.images.deletions.source(result(self.images.by_image)).without(joint))
         return found
+
+
+@dataclass(frozen=True, eq=False)
+class _ImageReplicates:
+    """What `_Replicates` has of the images.
+
+    Attributes:
+        by_image: (M, K).
+        by_both: (A, B, K) without a group of seeds and a group of images at once.
+    """
+
+    by_image: Floats
+    deletions: Deletions
+    by_both: Floats
+    both_deletions: tuple[Deletions, Deletions]
 
 
 def same_seeds(
@@ -201,17 +222,17 @@ def resample(
     unrelated: list[Source] = []
     if control is not None:
         unrelated = _replicates(coalitions, seeds, control, name).sources(shapley)
-    pairs = estimates.pairs
+    shapley_ends = intervals(phi, sources)
     table = membership(design.groups)
     grouped = [source.apply(table) for source in sources] if design.groups else None
     return Uncertainty(
-        shapley=intervals(phi, sources),
+        shapley=shapley_ends,
         share=share_intervals(phi, sources) if np.any(phi) else None,
         difference=difference_intervals(phi, sources),
         probability_largest=probability_largest(phi, sources),
         group_shapley=None if grouped is None else intervals(table @ phi, grouped),
         group_share=None if grouped is None or not np.any(table @ phi) else share_intervals(table @ phi, grouped),
-        pairs=None if pairs is None else intervals(pairs, chosen.sources(lambda d: pair_interactions(_values(d)))),
+        pairs=None if estimates.pairs is None else _pair_intervals(estimates.pairs, chosen, shapley_ends),
         fid=intervals(estimates.fid, fid.sources(lambda distances: distances)),
         kid_shapley=(
             intervals(design.shapley(kid_values), [*kid.sources(shapley), *design.sampling(kid_values)])
@@ -230,17 +251,18 @@ def resample(
         ),
         seeds=len(set(seeds)),
         groups=len(chosen.by_seed),
-        reference_groups=0 if chosen.by_image is None else len(chosen.by_image),
+        reference_groups=0 if chosen.images is None else len(chosen.images.by_image),
         control_groups=len(unrelated[1].deviations) if len(unrelated) > 1 else 0,
     )
 
 
 def _replicates(coalitions: Coalitions, seeds: Sequence[int], y: Floats, name: DistanceName) -> _Replicates:
-    most = FEW_GROUPS if min(len(seeds), len(y)) > LARGE else MOST_GROUPS
+    most, joint = (FEW_GROUPS, JOINT_GROUPS // 2) if min(len(seeds), len(y)) > LARGE else (MOST_GROUPS, JOINT_GROUPS)
     rows = deletions(seeds, most)
     columns = deletions(range(len(y)), most) if len(y) >= REFERENCE_IMAGES else None
     if rows is None:
         raise NoIntervalError(ONE_SEED, "one_seed")
+    few_rows, few_columns = deletions(seeds, joint), deletions(range(len(y)), joint)
     center = y.mean(axis=0)
 
     def distances(weights: Floats | None, image_weights: Floats | None) -> Floats:
@@ -254,12 +276,21 @@ def _replicates(coalitions: Coalitions, seeds: Sequence[int], y: Floats, name: D
             ]
         return np.stack(found, axis=1)[:, coalitions.index]
 
-    return _Replicates(
-        distances(rows.weights, None),
-        None if columns is None else distances(None, columns.weights),
-        rows,
-        columns,
-    )
+    images = None
+    if columns is not None and few_rows is not None and few_columns is not None:
+        shape = (len(few_rows.weights), len(few_columns.weights))
+        both = distances(np.repeat(few_rows.weights, shape[1], axis=0), np.tile(few_columns.weights, (shape[0], 1)))
+        by_image = distances(None, columns.weights)
+        images = _ImageReplicates(by_image, columns, both.reshape(*shape, -1), (few_rows, few_columns))
+    return _Replicates(distances(rows.weights, None), rows, images)
+
+
+def _pair_intervals(pairs: Floats, replicates: _Replicates, single: Floats) -> Floats:
+    """Intervals of interactions, (n, n, 2), with those of φ (n, 2) on the diagonal."""
+    apart = 1 - np.eye(len(pairs))
+    ends = intervals(pairs, replicates.sources(lambda distances: pair_interactions(_values(distances)) * apart))
+    ends[np.diag_indices(len(pairs))] = single
+    return ends
 
 
 def _contrast(reference: Sequence[Source], control: Sequence[Source]) -> list[Source]:

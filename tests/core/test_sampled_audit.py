@@ -41,7 +41,8 @@ def test_a_sample_stays_within_its_budget_and_says_so(server: FakeComfy, tmp_pat
     assert sum(player.shapley for player in report.players) == pytest.approx(report.coalitions[-1].value)
     assert all(player.sampling_interval and player.shapley_interval for player in report.players)
     assert all(player.ablation is None for player in report.players)
-    assert any(warning.code == "sampled" for warning in report.warnings)
+    (said,) = [warning.message for warning in report.warnings if warning.code == "sampled"]
+    assert "44 were run" in said and "Interactions, the ablation" in said
     assert report.interactions == []
     held = Verifier(tmp_path / "out", MeanColours()).run()
     assert held.findings == ()
@@ -66,6 +67,15 @@ def test_a_wide_target_stops_at_once(server: FakeComfy, tmp_path: Path) -> None:
     report = audit(server, tmp_path, eight(), key_prompts=WORDS, budget=200, target_width=2.0).report
     assert report.sampling is not None
     assert (report.sampling.coalitions, report.sampling.stopped) == (30, "target")
+
+
+@pytest.mark.parametrize(
+    ("estimator", "budget", "few"), [("permutation", 38, True), ("permutation", 120, False), ("regression", 38, False)]
+)
+def test_few_orders_are_warned_about(server: FakeComfy, tmp_path: Path, estimator: str, budget: int, few: bool) -> None:
+    report = audit(server, tmp_path, eight(), key_prompts=WORDS, budget=budget, estimator=estimator).report
+    assert report.sampling is not None
+    assert ("few_orders" in [warning.code for warning in report.warnings]) is few
 
 
 def test_groups_give_each_author_a_share(server: FakeComfy, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from copyscope_core.statistics import (
     deletions,
     difference_intervals,
     intervals,
+    joint_variance,
     probability_largest,
     share_intervals,
     student_quantile,
@@ -57,6 +58,36 @@ def test_two_sources_are_welchs_interval() -> None:
     low, high = intervals(x.mean() - y.mean(), sources)
     expected = stats.ttest_ind(x, y, equal_var=False).confidence_interval(0.95)
     assert (low, high) == pytest.approx((expected.low, expected.high))
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(6, 9), (6, 18)])
+def test_what_two_sources_do_together_is_counted_once(rows: int, columns: int) -> None:
+    """The mean of a table of independent numbers: each jackknife sees their whole variance, and so does the joint one.
+
+    With more than 9 columns groups of two are left out.
+    """
+    tables = np.random.default_rng(3).normal(size=(4_000, rows, columns))
+    first, second = deletions(range(rows)), deletions(range(columns), 9)
+    assert first is not None
+    assert second is not None
+
+    def mean(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        return np.asarray(np.einsum("tnm,gn,hm->ght", tables, a, b) / np.outer(a.sum(axis=1), b.sum(axis=1))[..., None])
+
+    ones = (np.ones((1, rows)), np.ones((1, columns)))
+    seeds = first.source(mean(first.weights, ones[1])[:, 0])
+    images = second.source(mean(ones[0], second.weights)[0])
+    joint = joint_variance(first, second, mean(first.weights, second.weights))
+    variances = [float((part.deviations**2).sum(axis=0).mean()) for part in (seeds, images, images.without(joint))]
+    assert [*variances[:2], float(joint.mean())] == pytest.approx([1 / (rows * columns)] * 3, rel=0.06)
+    assert variances[2] < 0.03 / (rows * columns)
+
+
+def test_a_source_without_itself_is_none() -> None:
+    some = noise([4.0, 1.0])
+    assert (some.without(np.array([1.0, 0.25])).deviations ** 2).sum(axis=0) == pytest.approx([3.0, 0.75])
+    assert not some.without(np.array([9.0, 9.0])).deviations.any()
+    assert not source(np.zeros((3, 2))).without(np.zeros(2)).deviations.any()
 
 
 def test_images_of_one_seed_are_left_out_together() -> None:
