@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from .canaries import CANARY, choose_canaries, fresh_nonce
+from .client_errors import ServerHangError, ServerUnreachableError
 from .conclude import MeasuredAudit, StoredAudit, measure_audit, publish_audit, report_audit
 from .errors import ImageError
 from .features import FeatureCache, FeatureExtractor, InceptionExtractor
@@ -58,6 +59,7 @@ class Audit:
         warnings: records with ``code`` and ``message`` for the report.
         private: leave prompts, paths and images of the reference out of the report.
         canaries: run some coalitions once again at the end.
+        pool: features, and finished coalitions of hashed models, that several audits share.
         control: unrelated images of the same kind; empty: none.
     """
 
@@ -72,6 +74,7 @@ class Audit:
     control: Sequence[ImageFile] = ()
     private: bool = False
     canaries: bool = True
+    pool: RunStore | None = None
     sampled: int = 0
     reused: int = 0
 
@@ -113,9 +116,17 @@ class Audit:
             return await asyncio.to_thread(self._finish, context, entries, measured)
 
     async def _context(self) -> ServerContext:
+        """What the servers have in common; those that no longer answer are left out while there are others."""
         contexts = {}
-        for server in self.servers:
-            contexts[server.client.url] = await server_context(server.client, self.plan, server.local, self.observer)
+        for server in list(self.servers):
+            url = server.client.url
+            try:
+                contexts[url] = await server_context(server.client, self.plan, server.local, self.observer)
+            except (ServerUnreachableError, ServerHangError) as error:
+                self.servers = [other for other in self.servers if other is not server]
+                if not self.servers:
+                    raise
+                self.observer.note(f"{error} The audit goes on without it.")
         return common_context(contexts)
 
     async def _make(self, store: RunStore, context: ServerContext, crew: Crew, entries: dict[Step, Entry]) -> Crew:
@@ -138,13 +149,17 @@ class Audit:
         return await self._run(store, context, crew, steps, entries, elsewhere)
 
     async def _stored(self, store: RunStore, context: ServerContext, steps: Sequence[Step]) -> dict[Step, Entry]:
-        """The entries of those steps that are in the run folder, whole."""
+        """The entries of those steps that are in the run folder, or in the pool, whole."""
         found = {}
         for step in steps:
-            if (entry := await asyncio.to_thread(store.read, self._key(context, step))) is not None:
+            if (entry := await asyncio.to_thread(self._read, store, self._key(context, step))) is not None:
                 found[step] = entry
         self.reused += len(found)
         return found
+
+    def _read(self, store: RunStore, key: str) -> Entry | None:
+        entry = store.read(key)
+        return store.adopt(key, self.pool) if entry is None and self.pool is not None else entry
 
     async def _run(
         self,
@@ -194,7 +209,8 @@ class Audit:
     def _cache(self, store: RunStore) -> FeatureCache:
         if self.extractor is None:
             self.extractor = InceptionExtractor()
-        return FeatureCache(store.features_folder, self.extractor)
+        pool = None if self.pool is None else self.pool.features_folder
+        return FeatureCache(store.features_folder, self.extractor, pool=pool)
 
     def _features(self, store: RunStore, entry: Entry) -> None:
         self._cache(store).features(store.images(entry))
@@ -212,10 +228,12 @@ class Audit:
         steps = [Step(mask, 0, CANARY) for mask in masks]
         self.observer.stage("Running canaries", len(masks))
         sampled, reused = self.sampled, self.reused
+        found: dict[Step, Entry] = {}
         if sampled:
             for step in steps:
                 await asyncio.to_thread(store.remove, self._key(context, step))
-        found = await self._stored(store, context, steps)
+        else:
+            found = await self._stored(store, context, steps)
         elsewhere = {step: str(entries[Step(step.mask, 0)].meta.get("server")) for step in steps}
         await self._run(store, context, crew, steps, found, elsewhere)
         self.sampled, self.reused = sampled, reused
@@ -240,6 +258,8 @@ class Audit:
             "server": runner.name,
         }
         entry = await asyncio.to_thread(store.write, self._key(context, step), images, meta)
+        if self.pool is not None and not context.unhashed:
+            await asyncio.to_thread(self.pool.adopt, entry.key, store)
         self.sampled += 1
         return entry
 

@@ -1,4 +1,4 @@
-"""The command line: ``copyscope plan | audit | score | verify | compare | runs | fid | shapley | demo``.
+"""The command line: ``copyscope plan | audit | batch | score | verify | compare | runs | fid | shapley | demo``.
 
 Results go to stdout, all else to stderr; with ``--json`` stdout is exactly one JSON object. A ``CopyScopeError`` is one
 sentence and exit code 2; Ctrl-C is exit code 130.
@@ -155,6 +155,57 @@ def audit(
         complain(f"Interrupted. What is finished is kept in {out}; run the same command again to go on.")
         raise typer.Exit(130) from None
     _print_report(result.report, result.html_path, json)
+
+
+@app.command()
+def batch(
+    queue: Annotated[Path, typer.Argument(metavar="QUEUE.jsonl", help="An audit a line: workflow, reference, …")],
+    out: Annotated[Path, typer.Option("--out", help="Folder of all run folders and results.parquet.")],
+    settings_file: opt.SettingsFile = None,
+    seeds: opt.Seeds = None,
+    server: opt.Servers = None,
+    comfyui: opt.ComfyUI = None,
+    base_directory: opt.BaseDirectory = None,
+    comfyui_arg: opt.ComfyUIArg = None,
+    timeout: opt.Timeout = 900.0,
+    features: opt.Features = None,
+    device: opt.Device = "auto",
+    hide_reference: opt.HideReference = False,
+    private: opt.Private = False,
+    json: opt.Json = False,
+) -> None:
+    """Run the audits of a queue; what they have in common is computed once. Exit code 1 if any of them failed."""
+    from .batch import RESULTS_FILE, read_queue
+    from .cli_audit import ServerChoice, run_batch
+
+    listed = read_queue(queue, opt.make_settings(settings_file, seeds=seeds))
+    choice = ServerChoice(tuple(server or ()), comfyui, base_directory, tuple(comfyui_arg or ()), timeout)
+    extractor = opt.pick_extractor(features, device)
+    try:
+        with observer() as shown:
+            result = run_batch(listed, out, choice, shown, extractor, not hide_reference, private)
+    except KeyboardInterrupt:
+        complain(f"Interrupted. What is finished is kept in {out}; run the same command again to go on.")
+        raise typer.Exit(130) from None
+    if json:
+        print_json(
+            {
+                "audits": len(listed),
+                "done": result.done,
+                "finished_before": result.skipped,
+                "failed": result.failed,
+                "prompts_run": result.sampled,
+                "prompts_reused": result.reused,
+                "results": str(out / RESULTS_FILE),
+            }
+        )
+    else:
+        done, before, failed = len(result.done), len(result.skipped), len(result.failed)
+        say(f"Audits: {done:,} done, {before:,} finished before, {failed:,} failed.")
+        say(f"Prompts: {result.sampled:,} run, {result.reused:,} taken from what was there.")
+        say(f"Results: {(out / RESULTS_FILE).absolute()}")
+    if result.failed:
+        raise typer.Exit(1)
 
 
 @app.command()

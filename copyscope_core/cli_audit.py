@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .audit import Audit, AuditResult
+from .batch import Batch, Images, QueuedAudit
 from .cli_options import server_addresses
 from .client import ComfyClient
 from .convert import convert, is_ui_format
@@ -153,6 +154,36 @@ def run_audit(
                 plan, servers, out, reference, extractor, observer, show_reference, notes, control, private=private
             )
             return await audit.run()
+
+    with started_host(choice, out, observer) as host:
+        return asyncio.run(work(host))
+
+
+def run_batch(
+    queue: list[QueuedAudit],
+    out: Path,
+    choice: ServerChoice,
+    observer: Observer,
+    extractor: FeatureExtractor,
+    show_reference: bool = True,
+    private: bool = False,
+) -> Batch:
+    """What ``copyscope batch`` does. Raises CopyScopeError."""
+    made_with = {"features": extractor.id, "show_reference": show_reference, "private": private}
+
+    async def work(host: ManagedHost | None) -> Batch:
+        async with connected(choice, host) as servers:
+
+            async def prepare(item: QueuedAudit, reference: Images, control: Images, folder: Path) -> Audit:
+                plan, notes = await plan_workflow(item.workflow, item.settings, servers[0].client)
+                return Audit(
+                    plan, servers, folder, reference, extractor, observer, show_reference, notes, control,
+                    private=private,
+                )  # fmt: skip
+
+            batch = Batch(queue, out, prepare, made_with, observer)
+            await batch.run()
+            return batch
 
     with started_host(choice, out, observer) as host:
         return asyncio.run(work(host))

@@ -30,7 +30,7 @@ Progress: TypeAlias = Callable[[int, int], None]
 """Called with how many of how many distinct images are done; may raise to interrupt."""
 
 BATCH_SIZE = 16
-INCEPTION_ID = "fid-inception-2015-12-05.clean-bicubic-299.f32"
+INCEPTION_ID = "fid-inception-2015-12-05.clean-bicubic-299.folded-f32"
 
 
 class FeatureExtractor(Protocol):
@@ -107,16 +107,26 @@ class FeatureCache:
     Vectors lie in ``folder/<extractor id>/<pixel sha-256>.npy``, each with a checksum; without a folder they are kept
     in memory.
 
+    Args:
+        pool: a second such folder, shared by many caches: what it has is copied, what is computed is added to it.
+
     Raises:
         ValueError: the extractor's id is no plain folder name.
     """
 
-    def __init__(self, folder: Path | None, extractor: FeatureExtractor, batch_size: int = BATCH_SIZE) -> None:
+    def __init__(
+        self,
+        folder: Path | None,
+        extractor: FeatureExtractor,
+        batch_size: int = BATCH_SIZE,
+        pool: Path | None = None,
+    ) -> None:
         if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]*", extractor.id):
             raise ValueError(f"The extractor id {extractor.id!r} is no plain folder name.")
         self.extractor = extractor
         self.batch_size = batch_size
         self.folder = None if folder is None else Path(folder) / extractor.id
+        self.pool = None if pool is None else FeatureCache(pool, extractor)
         self._memory: dict[str, npt.NDArray[np.float32]] = {}
 
     def features(
@@ -138,7 +148,7 @@ class FeatureCache:
         """
         pairs = [(item.pixels, item.pixel_sha256) if isinstance(item, ImageFile) else item for item in images]
         pixels_of = {key: pixels for pixels, key in pairs}
-        found = {key: row for key in pixels_of if (row := self._read(key)) is not None}
+        found = {key: row for key in pixels_of if (row := self.stored(key)) is not None}
         missing = [key for key in pixels_of if key not in found]
         if progress is not None and found:
             progress(len(found), len(pixels_of))
@@ -146,6 +156,8 @@ class FeatureCache:
             keys = missing[start : start + self.batch_size]
             for key, row in zip(keys, self._compute([pixels_of[key] for key in keys]), strict=True):
                 self._write(key, row)
+                if self.pool is not None:
+                    self.pool._write(key, row)
                 found[key] = row
             if progress is not None:
                 progress(len(found), len(pixels_of))
@@ -158,8 +170,12 @@ class FeatureCache:
 
         Raises:
             ValueError: ``key`` is no SHA-256.
+            StoreError: a vector of the pool cannot be written.
         """
-        return self._read(key)
+        row = self._read(key)
+        if row is None and self.pool is not None and (row := self.pool._read(key)) is not None:
+            self._write(key, row)
+        return row
 
     def _compute(self, images: list[Pixels]) -> npt.NDArray[np.float32]:
         rows = np.asarray(self.extractor(images), dtype=np.float32)

@@ -72,6 +72,16 @@ def write_synced(path: Path, data: bytes) -> None:
         os.fsync(stream.fileno())
 
 
+def link_or_copy(source: Path, target: Path) -> None:
+    """Make ``target``, which must not exist, the same file as ``source``, else a copy of it. Raises OSError."""
+    try:
+        target.hardlink_to(source)
+    except OSError:
+        if target.exists():
+            raise
+        write_synced(target, source.read_bytes())
+
+
 def replace(source: Path, target: Path) -> None:
     """``os.replace`` that waits out a reader on Windows, where an open file cannot be replaced. Raises OSError."""
     for attempt in range(_REPLACE_TRIES):

@@ -18,7 +18,7 @@ import secrets
 import shutil
 import stat
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -27,7 +27,7 @@ from typing import Any
 from filelock import FileLock, SoftFileLock, Timeout
 
 from .errors import StoreError
-from .files import TEMPORARY_SUFFIX, disk_errors, read_plain, sync_folder, write_json_atomic, write_synced
+from .files import TEMPORARY_SUFFIX, disk_errors, link_or_copy, read_plain, sync_folder, write_json_atomic, write_synced
 from .images import MAX_FILE_BYTES, ImageFile, read_image
 
 RUN_FILE = "run.json"
@@ -138,14 +138,37 @@ class RunStore:
             StoreError: ``key`` is no key, there is no image, the disk is full or the folder cannot be written.
             ImageError: an image cannot be read.
         """
-        target = self.entry_folder(key)
         if not images:
             raise StoreError(f"The coalition {key[:12]} has no image to store; its workflow gave none.")
+        return self._put(key, lambda folder: _write_entry(folder, key, images, meta))
+
+    def adopt(self, key: str, other: RunStore) -> Entry | None:
+        """Take over another run folder's entry, by hard links where the file system has them; None where it has none.
+
+        Raises:
+            StoreError: ``key`` is no key, the disk is full or a folder cannot be read or written.
+        """
+        entry = other.read(key)
+        if entry is None:
+            return None
+        source = other.entry_folder(key)
+
+        def link(folder: Path) -> Entry:
+            for name in (*(image.name for image in entry.images), ENTRY_FILE):
+                link_or_copy(source / name, folder / name)
+            sync_folder(folder)
+            return entry
+
+        return self._put(key, link)
+
+    def _put(self, key: str, fill: Callable[[Path], Entry]) -> Entry:
+        """Fill a temporary folder and rename it into the entry's place, unless a whole one is there already."""
+        target = self.entry_folder(key)
         temporary = self.coalitions_folder / f".{key}.{os.getpid()}-{secrets.token_hex(4)}{TEMPORARY_SUFFIX}"
         try:
             with disk_errors(target):
                 temporary.mkdir(parents=True)
-                entry = _write_entry(temporary, key, images, meta)
+                entry = fill(temporary)
                 for _ in range(_RENAME_TRIES):
                     try:
                         temporary.rename(target)
