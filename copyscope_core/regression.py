@@ -37,7 +37,7 @@ _ENUMERATED = 50_000
 """Strata of at most so many pairs are listed and shuffled; from larger ones, pairs are drawn until they are new."""
 
 _FIRST = 2
-"""Pairs that every stratum begins with: one alone says nothing of its spread."""
+"""Pairs that every stratum begins with: one alone says nothing of its spread. A stratum of three is taken whole."""
 
 _POWERS = (3, 5, 7)
 """Of n − 2|S|; the first power is what Σφ = v(N) − v(∅) fixes."""
@@ -60,8 +60,8 @@ class Regression:
 
     @classmethod
     def smallest(cls, n: int) -> Regression:
-        """The first design: all singles and single removals, and two pairs of every other size."""
-        return cls(n, tuple(n if s == 1 and n > 2 else min(_FIRST, pairs) for s, pairs in enumerate(strata(n), 1)))
+        """The first design: all singles and single removals, and two pairs of every other size; all of four players."""
+        return cls(n, tuple(pairs if s == 1 or pairs <= 3 else _FIRST for s, pairs in enumerate(strata(n), 1)))
 
     @functools.cached_property
     def masks(self) -> tuple[int, ...]:
