@@ -26,6 +26,7 @@ def verify(
     json: opt.Json = False,
 ) -> None:
     """Hash everything, compute every number again, and name what was changed. Exit code 1 if anything was."""
+    from .report_text import printable
     from .verify import Verifier
 
     extractor = opt.pick_extractor(features, device)
@@ -35,7 +36,7 @@ def verify(
         print_json(result.as_json())
     else:
         for finding in result.findings:
-            say(f"{finding.what} {finding.message}")
+            say(printable(f"{finding.what} {finding.message}"))
         counts = (
             f"{result.files:,} files, {result.images:,} images, {result.features:,} features, {result.numbers:,} values"
         )

@@ -22,8 +22,11 @@ from .hashes import file_sha256
 from .report_schema import ImageFile, ModelFile, Record, Report
 from .runs import LOG_FILE, MANIFEST_FILE, own_files
 from .settings import describe
+from .store import COALITIONS, FEATURES, LOCK_FILE
 
 _MAX_BYTES = 1 << 30
+_UNKEPT = (MANIFEST_FILE, LOG_FILE, LOCK_FILE, ".DS_Store", "Thumbs.db", "desktop.ini")
+_HALF_WRITTEN = (TEMPORARY_SUFFIX, ".tmp")
 
 
 class FileRecord(Record):
@@ -55,6 +58,10 @@ class Manifest(Record):
     workflow_sha256: str | None = Field(description="SHA-256 of the audited workflow; null: unknown.")
     coalitions: list[CoalitionRecord]
     files: dict[str, FileRecord]
+    others: list[str] = Field(
+        default_factory=list,
+        description="SHA-256 of the names of what else lay in the folder, which is not CopyScope's and not checked.",
+    )
 
 
 def make_manifest(report: Report, folder: Path, workflows: Mapping[int, Any], workflow: Any = None) -> Manifest:
@@ -85,6 +92,7 @@ def make_manifest(report: Report, folder: Path, workflows: Mapping[int, Any], wo
             for item in report.coalitions
         ],
         files={name: FileRecord(sha256=file_sha256(path), bytes=path.stat().st_size) for name, path in kept(folder)},
+        others=[name_sha256(name) for name in strangers(folder)],
     )
 
 
@@ -121,8 +129,29 @@ def kept(folder: Path) -> list[tuple[str, Path]]:
     return [
         (path.relative_to(folder).as_posix(), path)
         for path in own_files(folder)
-        if path.name not in (MANIFEST_FILE, LOG_FILE) and not path.name.endswith((TEMPORARY_SUFFIX, ".tmp"))
+        if path.name not in _UNKEPT and not path.name.endswith(_HALF_WRITTEN)
     ]
+
+
+def strangers(folder: Path) -> list[str]:
+    """What in a folder is not CopyScope's: names at its top, paths inside the folders of images and features."""
+    own = {path for _, path in kept(folder)}
+    found: list[Path] = []
+    for path in sorted(folder.iterdir()):
+        if path.name in (COALITIONS, FEATURES) and path.is_dir() and not path.is_symlink():
+            found += sorted(item for item in path.rglob("*") if item.is_symlink() or not item.is_dir())
+        else:
+            found.append(path)
+    return [
+        path.relative_to(folder).as_posix()
+        for path in found
+        if path not in own and path.name not in _UNKEPT and not path.name.endswith(_HALF_WRITTEN)
+    ]
+
+
+def name_sha256(name: str) -> str:
+    """SHA-256 of a file's name, whatever its bytes."""
+    return hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def workflow_sha256(workflow: Any) -> str:

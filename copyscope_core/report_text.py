@@ -72,7 +72,7 @@ def clip(text: str, width: int) -> str:
 
 def printable(text: str) -> str:
     """Text without control characters, which could drive a terminal, and without line breaks."""
-    return "".join("�" if unicodedata.category(char) in ("Cc", "Cf", "Zl", "Zp") else char for char in text)
+    return "".join("�" if unicodedata.category(char) in ("Cc", "Cf", "Cs", "Zl", "Zp") else char for char in text)
 
 
 def coalition_title(coalition: CoalitionResult, names: Sequence[str]) -> str:

@@ -22,7 +22,7 @@ from .features import FeatureCache, FeatureExtractor
 from .files import read_plain
 from .hashes import file_sha256
 from .images import ImageFile, match_reference, pixel_hash, read_folder, read_image
-from .manifest import Manifest, kept, read_manifest, workflow_sha256
+from .manifest import Manifest, kept, name_sha256, read_manifest, strangers, workflow_sha256
 from .observer import Observer, Quiet
 from .report import load_report
 from .report_schema import ImageFile as ImageRecord
@@ -160,7 +160,9 @@ class Verifier:
                 self._add(name, "is missing")
             elif path.stat().st_size != record.bytes or file_sha256(path) != record.sha256:
                 self._add(name, "was changed: its SHA-256 is not the manifest's")
-        for name in present:
+        known = set(manifest.others)
+        added = [*present, *(name for name in strangers(self.folder) if name_sha256(name) not in known)]
+        for name in added:
             self._add(name, "was added: the manifest does not know it")
 
     def _workflows(self, manifest: Manifest, report: Report | None) -> None:

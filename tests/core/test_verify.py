@@ -116,6 +116,24 @@ def test_an_added_file_is_named(run: Path) -> None:
     assert named(verify(run)) == [added.relative_to(run / "out").as_posix()]
 
 
+@pytest.mark.parametrize("name", ["notes.txt", "report (1).html", "features/mean-colours/x.txt", "coalitions/y/0.png"])
+def test_a_file_that_is_none_of_ours_is_named_too(run: Path, name: str) -> None:
+    path = run / "out" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("planted", encoding="utf-8")
+    (run / "out" / ".DS_Store").touch()
+    assert named(verify(run)) == [name]
+
+
+def test_what_lay_there_before_is_not_called_added(run: Path) -> None:
+    before = run / "out" / "artist" / "work.png"
+    before.parent.mkdir()
+    before.touch()
+    forge(run, lambda report: None)
+    assert verify(run).holds
+    assert "artist" not in (run / "out" / "manifest.json").read_text(encoding="utf-8")
+
+
 def test_a_changed_feature_is_named_with_the_numbers_that_it_moves(run: Path) -> None:
     report = load_report(run / "out" / "report.json")
     digest = report.coalitions[1].image_files[0].pixel_sha256
