@@ -9,14 +9,16 @@ from markupsafe import Markup
 
 from .distances import DISTANCES
 from .report_schema import Interaction, Report
-from .report_text import clip, interval_text, signed
+from .report_text import clip, columns, interval_text, signed
 
 CELL = 96
 ROW = 46
 LABEL = 220
-HEAD = 30
+HEAD = 46
 NAME_COLUMNS = 24
-COLUMN_NAME = 11
+COLUMN_NAME = 12
+"""Letters in each of the two lines of a column's name."""
+
 FEWEST_PLAYERS = 2
 
 
@@ -27,8 +29,8 @@ def heat_map(report: Report) -> Markup | None:
     if len(names) < FEWEST_PLAYERS or not pairs:
         return None
     largest = max(abs(item.sii) for item in pairs.values())
-    columns = names[:-1]
-    width, height = LABEL + CELL * len(columns) + 8, HEAD + ROW * (len(names) - 1) + 4
+    across = names[:-1]
+    width, height = LABEL + CELL * len(across) + 8, HEAD + ROW * (len(names) - 1) + 4
     parts = [
         Markup(
             '<svg class="heat" viewBox="0 0 {} {}" width="{}" role="img" aria-labelledby="heat-title heat-text" '
@@ -36,12 +38,13 @@ def heat_map(report: Report) -> Markup | None:
             '<desc id="heat-text">{}</desc>'
         ).format(width, height, width, "; ".join(_told(item, report) for item in pairs.values()))
     ]
-    for place, name in enumerate(columns):
-        parts.append(
+    for place, name in enumerate(across):
+        parts += [
             Markup('<text class="name" x="{}" y="{}" text-anchor="middle">{}<title>{}</title></text>').format(
-                LABEL + CELL * (place + 0.5), HEAD - 10, clip(name, COLUMN_NAME), name
+                LABEL + CELL * (place + 0.5), HEAD - 10 - 16 * above, line, name
             )
-        )
+            for above, line in enumerate(reversed(_two_lines(name)))
+        ]
     for row, name in enumerate(names[1:]):
         top = HEAD + ROW * row
         parts.append(
@@ -55,6 +58,16 @@ def heat_map(report: Report) -> Markup | None:
         ]
     parts.append(Markup("</svg>"))
     return Markup("\n").join(parts)
+
+
+def _two_lines(name: str) -> list[str]:
+    """A name over one or two lines, broken after a hyphen, underscore or blank where there is one."""
+    text = clip(name, 2 * COLUMN_NAME)
+    if columns(text) <= COLUMN_NAME:
+        return [text]
+    ends = [place for place in range(2, COLUMN_NAME + 1) if text[place - 1] in "-_ "]
+    cut = next((place for place in reversed(ends) if columns(text[place:]) <= COLUMN_NAME), COLUMN_NAME)
+    return [text[:cut], text[cut:]]
 
 
 def strongest(report: Report, size: int, count: int) -> list[Interaction]:

@@ -20,12 +20,12 @@ from markupsafe import Markup
 
 from .distances import DISTANCES
 from .files import write_bytes_atomic
-from .report_chart import chart, meter
+from .report_chart import NARROW, chart, meter
 from .report_heat import heat_map, strongest, unsure
 from .report_lattice import Move, lattice, moves, shown, telling
 from .report_pictures import Picture, Thumbnail
 from .report_schema import CoalitionResult, Report, ReportWarning
-from .report_sides import Album, changes, sides
+from .report_sides import Album, alike, changes, sides
 from .report_terms import terms_for
 from .report_text import (
     coalition_title,
@@ -99,9 +99,11 @@ def render_html(
             serious=serious,
             notes=notes,
             chart=chart(report.ranked(), info),
+            narrow_chart=chart(report.ranked(), info, NARROW, "narrow"),
             lattice=lattice(report),
             sides=sides(report, album),
             changes=changes(report, album),
+            alike=alike(report, album),
             heat=heat_map(report),
             triples=strongest(report, 3, TRIPLES),
             unsure=unsure,
@@ -158,6 +160,7 @@ def page_environment() -> Environment:
         "ends": interval_text,
         "percent_ends": percent_interval,
         "probability": probability,
+        "plain": _plain,
     }
     return environment
 
@@ -232,6 +235,15 @@ def _hash_rows(report: Report) -> list[tuple[str, str, int | None, str]]:
         for image in coalition.image_files
     ]
     return rows[:HASH_ROWS]
+
+
+def _plain(value: Any) -> str:
+    """A fact of the environment as text: lists and tables as what they hold."""
+    if value is None or value in ({}, []):
+        return "–"
+    if isinstance(value, dict):
+        return ", ".join(f"{key}: {_plain(item)}" for key, item in value.items())
+    return ", ".join(map(_plain, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def _pretty(data: Any) -> str:

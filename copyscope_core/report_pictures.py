@@ -18,6 +18,9 @@ from PIL import Image, ImageChops, ImageFilter, ImageOps
 THUMBNAIL = 176
 """Longest side of an embedded image, in pixels."""
 
+CLOSE_UP = 1.5
+"""A close-up is taken of images whose shorter side is longer than so many thumbnails."""
+
 COLOURS = 6
 """Of a palette."""
 
@@ -94,6 +97,14 @@ def outlines(image: Image.Image) -> Image.Image:
     edges = ImageOps.grayscale(image).filter(ImageFilter.FIND_EDGES)
     inner = edges.crop((1, 1, max(2, edges.width - 1), max(2, edges.height - 1)))
     return ImageOps.invert(ImageOps.autocontrast(inner, cutoff=(0, 1))).convert("RGB")
+
+
+def close_up(image: Image.Image) -> Image.Image | None:
+    """The middle of an image, pixel by pixel: brushwork and grain; None where a thumbnail shows them already."""
+    if min(image.size) <= CLOSE_UP * THUMBNAIL:
+        return None
+    left, top = ((length - THUMBNAIL) // 2 for length in image.size)
+    return image.crop((left, top, left + THUMBNAIL, top + THUMBNAIL))
 
 
 def palette(images: Sequence[Image.Image]) -> Markup | None:

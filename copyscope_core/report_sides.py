@@ -7,9 +7,21 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from markupsafe import Markup
-from PIL import Image
+from PIL import Image, ImageOps
 
-from .report_pictures import THUMBNAIL, Picture, Thumbnail, decode, difference, embed, outlines, palette, thumbnail
+from .report_likeness import Likeness, mean_likeness
+from .report_pictures import (
+    THUMBNAIL,
+    Picture,
+    Thumbnail,
+    close_up,
+    decode,
+    difference,
+    embed,
+    outlines,
+    palette,
+    thumbnail,
+)
 from .report_schema import CoalitionResult, Report
 from .report_text import clip, coalition_title
 from .side_by_side import Pair, compared, pairs, removals
@@ -30,6 +42,7 @@ class Album:
         self._images = images
         self._references = references
         self._shown: dict[int, Thumbnail] = {}
+        self._small: dict[int, Image.Image | None] = {}
 
     def count(self, mask: int) -> int:
         """How many images a coalition has here."""
@@ -42,6 +55,14 @@ class Album:
         """A coalition's image; None where there is none that can be read."""
         return decode(self._images[mask][place], side) if place < self.count(mask) else None
 
+    def decoded_reference(self, place: int) -> Image.Image | None:
+        """A reference image, small; None where it is not to be shown or cannot be read."""
+        if not 0 <= place < len(self._references):
+            return None
+        if place not in self._small:
+            self._small[place] = decode(self._references[place], THUMBNAIL)
+        return self._small[place]
+
     def reference(self, place: int) -> Thumbnail | None:
         """A reference image; None where it is not to be shown."""
         if not 0 <= place < len(self._references):
@@ -50,9 +71,14 @@ class Album:
             self._shown[place] = thumbnail(self._references[place], f"Reference image {place + 1}")
         return self._shown[place]
 
+    def fitted_reference(self, size: tuple[int, int]) -> Image.Image | None:
+        """The first reference image, cropped and scaled to a size; None where it is not to be shown."""
+        image = decode(self._references[0]) if self._references else None
+        return None if image is None else ImageOps.fit(image, size, Image.Resampling.LANCZOS)
+
     def references(self) -> list[Image.Image]:
         """A few reference images, small."""
-        found = (decode(picture, THUMBNAIL) for picture in self._references[:PALETTE_IMAGES])
+        found = (self.decoded_reference(place) for place in range(min(PALETTE_IMAGES, len(self._references))))
         return [image for image in found if image is not None]
 
 
@@ -74,12 +100,20 @@ class Side:
     pairs: list[Beside]
 
 
+class Alike(NamedTuple):
+    """A coalition's images and their nearest references by simple measures."""
+
+    title: str
+    likeness: Likeness
+
+
 @dataclass(frozen=True)
 class Change:
     """What is seen when a player is taken away, at one and the same seed.
 
     Attributes:
         difference: where pixels differ from the full workflow's; None for that itself.
+        close_up: its middle in full size; None for small images.
         mean, changed: mean difference of a channel, and the part of pixels that differ at all, 0…1.
         colours: of all the coalition's images.
     """
@@ -88,6 +122,7 @@ class Change:
     image: Thumbnail | None
     difference: Thumbnail | None
     outlines: Thumbnail | None
+    close_up: Thumbnail | None
     mean: float | None
     changed: float | None
     colours: Markup | None
@@ -121,12 +156,32 @@ def changes(report: Report, album: Album) -> list[Change]:
     if full is None:
         return []
     title = "All components"
-    rows = [Change(title, embed(full, title), None, _outlines(full, title), None, None, _colours(album, mask))]
-    references = album.references()
-    if references:
-        first = album.reference(0)
+    rows = [
+        Change(
+            title,
+            embed(full, title),
+            None,
+            _outlines(full, title),
+            _close_up(full, title),
+            None,
+            None,
+            _colours(album, mask),
+        )
+    ]
+    first, references = album.fitted_reference(full.size), album.references()
+    if first is not None and references:
         rows.insert(
-            0, Change("Reference", first, None, _outlines(references[0], "Reference"), None, None, palette(references))
+            0,
+            Change(
+                "Reference",
+                album.reference(0),
+                None,
+                _outlines(references[0], "Reference"),
+                _close_up(first, "Reference"),
+                None,
+                None,
+                palette(references),
+            ),
         )
     for bit, coalition in removals(report):
         image = album.decoded(coalition.mask, 0)
@@ -140,6 +195,7 @@ def changes(report: Report, album: Album) -> list[Change]:
                 embed(image, title),
                 embed(apart, f"{title}: where pixels differ"),
                 _outlines(image, title),
+                _close_up(image, title),
                 mean,
                 changed,
                 _colours(album, coalition.mask),
@@ -148,8 +204,29 @@ def changes(report: Report, album: Album) -> list[Change]:
     return rows
 
 
+def alike(report: Report, album: Album) -> list[Alike]:
+    """The coalitions that stand side by side, each by the first of its images; empty where there are no pictures."""
+    names = [player.name for player in report.players]
+    found = []
+    for coalition in compared(report):
+        both = [
+            (album.decoded(coalition.mask, place, THUMBNAIL), album.decoded_reference(image.nearest))
+            for place, image in enumerate(coalition.image_files[:PALETTE_IMAGES])
+            if image.nearest is not None
+        ]
+        mean = mean_likeness([(one, other) for one, other in both if one is not None and other is not None])
+        if mean is not None:
+            found.append(Alike(coalition_title(coalition, names), mean))
+    return found
+
+
 def _outlines(image: Image.Image, title: str) -> Thumbnail:
     return embed(outlines(image), f"{title}: outlines")
+
+
+def _close_up(image: Image.Image, title: str) -> Thumbnail | None:
+    middle = close_up(image)
+    return None if middle is None else embed(middle, f"{title}: close-up")
 
 
 def _colours(album: Album, mask: int) -> Markup | None:

@@ -125,6 +125,21 @@ TERMS: dict[str, Term] = {
     ),
     "outlines": Term("Outlines", "The edges in an image: its drawing and texture without its colours."),
     "colours": Term("Colours", "The main colours, dark to light; each is as wide as it is frequent."),
+    "close_up": Term(
+        "Close-up", "The middle of the image in full size: brushwork, line and grain, which thumbnails lose."
+    ),
+    "histogram": Term("Same colours", "The part of the colours that two pictures have in common, wherever they are."),
+    "dhash": Term(
+        "Coarse shapes",
+        "Of 64 places the part in which both pictures grow lighter or both grow darker (dHash). About 50%: nothing to "
+        "do with each other.",
+    ),
+    "ssim": Term(
+        "Structure",
+        "Structural similarity (SSIM) of light and dark, place by place. 1: the same picture; about 0: nothing to do "
+        "with each other.",
+    ),
+    "rgb_ssim": Term("Structure in colour", "The same of red, green and blue each (RGB-SSIM), and their mean."),
     "twice": Term(
         "Same pixels when run twice",
         "The complete workflow is run twice before anything else. If its pixels differ, a part of every difference is "

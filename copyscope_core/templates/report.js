@@ -57,3 +57,46 @@
   })
   show(mask(tiles[0]))
 })()
+
+/* What a term means, beside it on hover and on focus; Escape hides it. Without scripts the browser's own hint tells. */
+;(() => {
+  const tip = document.createElement('div')
+  Object.assign(tip, { id: 'tip', className: 'tip', hidden: true })
+  tip.setAttribute('role', 'tooltip')
+  document.body.append(tip)
+  let told = null
+  const hide = () => {
+    tip.hidden = true
+    told?.removeAttribute('aria-describedby')
+    told = null
+  }
+  const place = () => {
+    const at = told?.getClientRects()[0]
+    if (!at) return
+    const { clientWidth, clientHeight } = document.documentElement
+    const { width, height } = tip.getBoundingClientRect()
+    tip.style.left = `${Math.max(8, Math.min(at.left, clientWidth - width - 8))}px`
+    tip.style.top = `${at.bottom + height + 8 < clientHeight ? at.bottom + 4 : Math.max(8, at.top - height - 4)}px`
+  }
+  const tell = (term) => {
+    if (term === told) return
+    hide()
+    told = term
+    tip.textContent = term.dataset.meaning
+    tip.hidden = false
+    term.setAttribute('aria-describedby', tip.id)
+    place()
+  }
+  for (const term of document.querySelectorAll('.term')) {
+    term.dataset.meaning = term.title
+    term.removeAttribute('title')
+  }
+  document.addEventListener('pointerover', ({ target }) => {
+    const term = target.closest?.('.term')
+    if (term) tell(term)
+    else if (!tip.contains(target) && document.activeElement !== told) hide()
+  })
+  document.addEventListener('focusin', ({ target }) => (target.matches('.term') ? tell(target) : hide()))
+  document.addEventListener('keydown', ({ key }) => key === 'Escape' && hide())
+  document.addEventListener('scroll', place, { capture: true, passive: true })
+})()

@@ -81,6 +81,26 @@ def test_the_keyboard_walks_the_lattice(opened: Page) -> None:
     assert opened.evaluate("document.activeElement.getAttribute('href')") == "#c0"
 
 
+def test_terms_are_told_on_hover_and_on_focus(opened: Page) -> None:
+    tip, term = opened.locator("#tip"), opened.locator("thead .term").first
+    assert tip.is_hidden()
+    term.hover()
+    assert tip.is_visible()
+    assert tip.inner_text() == opened.locator(f"{term.get_attribute('href')} dd").inner_text()
+    opened.keyboard.press("Escape")
+    assert tip.is_hidden()
+    opened.mouse.move(5, 5)
+    term.focus()
+    opened.wait_for_timeout(300)
+    assert tip.is_visible()
+    assert term.get_attribute("aria-describedby") == "tip"
+    box = tip.bounding_box()
+    assert box is not None
+    assert box["x"] >= 0 and box["x"] + box["width"] <= 1280 and box["y"] >= 0 and box["y"] + box["height"] <= 900
+    opened.keyboard.press("Tab")
+    assert tip.inner_text() != opened.locator(f"{term.get_attribute('href')} dd").inner_text()
+
+
 def test_names_stay_text(opened: Page) -> None:
     opened.locator('.tile[href="#c2"]').click()
     assert EVIL in opened.locator(".detail").inner_text()
@@ -103,5 +123,9 @@ def test_nothing_is_wider_than_the_window(browser: Browser, report_file: Path, n
     page = context.new_page()
     page.goto(report_file.as_uri())
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.locator(".chart.narrow" if width < 700 else ".chart.wide").is_visible()
+    assert page.locator(".chart:visible").evaluate(
+        "(svg) => svg.parentElement.scrollWidth <= svg.parentElement.clientWidth"
+    )
     page.screenshot(path=ARTIFACTS / f"report-page-{name}.png", full_page=True)
     context.close()

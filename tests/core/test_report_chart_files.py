@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 import pytest
 from PIL import Image
 
-from copyscope_core.report_chart import WIDTH
+from copyscope_core.report_chart import WIDE
 from copyscope_core.report_chart_files import FILLS, PAGE, SCALE, STROKES, TEXTS, chart_png, chart_svg
 
 from .test_report_html import EVIL, certain_report, make_report
@@ -19,8 +19,8 @@ def test_the_svg_stands_alone_and_knows_every_class() -> None:
     style = root.find("{http://www.w3.org/2000/svg}style")
     assert style is not None
     classes = {word for element in root.iter() for word in element.attrib.get("class", "").split()}
-    assert classes - {"chart", "bar"} <= {*FILLS, *STROKES, *TEXTS}
-    for name in classes - {"chart", "bar"}:
+    assert classes - {"chart", "wide", "bar"} <= {*FILLS, *STROKES, *TEXTS}
+    for name in classes - {"chart", "wide", "bar"}:
         assert f".{name} {{" in str(style.text)
 
 
@@ -35,7 +35,7 @@ def test_the_png_shows_the_bars(name: str) -> None:
     report = make_report(name=name)
     with Image.open(io.BytesIO(chart_png(chart_svg(report)))) as image:
         assert image.format == "PNG"
-        assert image.width == WIDTH * SCALE
+        assert image.width == WIDE.width * SCALE
         colours = {colour for _, colour in image.convert("RGB").getcolors(1 << 20) or ()}
         toward = tuple(bytes.fromhex(FILLS["toward"][1:]))
         assert toward in colours

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image, PngImagePlugin
+from PIL import Image, ImageOps, PngImagePlugin
 
 from copyscope_core.evaluate import evaluate
 from copyscope_core.report import Report, build_report
@@ -20,7 +20,8 @@ from copyscope_core.report_chart import chart, nice_ticks
 from copyscope_core.report_heat import heat_map
 from copyscope_core.report_html import COALITIONS_SHOWN, IMAGES_PER_COALITION, TEMPLATES, render_html, write_html
 from copyscope_core.report_lattice import TILES, lattice, moves
-from copyscope_core.report_pictures import THUMBNAIL, Picture, difference, outlines, palette, thumbnail
+from copyscope_core.report_likeness import likeness, mean_likeness
+from copyscope_core.report_pictures import THUMBNAIL, Picture, close_up, difference, outlines, palette, thumbnail
 from copyscope_core.report_schema import CoalitionResult
 from copyscope_core.report_terms import TERMS
 from copyscope_core.report_text import interval_text, signed
@@ -340,6 +341,49 @@ def test_difference_outlines_and_palette_of_known_pictures() -> None:
     assert palette([]) is None
 
 
+def test_close_ups_are_full_size_and_of_large_images_alone() -> None:
+    assert close_up(picture(size=(THUMBNAIL, 900))) is None
+    large = Image.new("RGB", (600, 400), "white")
+    large.putpixel((300, 200), (255, 0, 0))
+    middle = close_up(large)
+    assert middle is not None
+    assert middle.size == (THUMBNAIL, THUMBNAIL)
+    assert middle.getpixel((THUMBNAIL // 2, THUMBNAIL // 2)) == (255, 0, 0)
+    report = with_nearest(make_report())
+    for size, shown in (((600, 400), True), ((128, 128), False)):
+        html = render_html(report, {c.mask: [picture(size=size)] for c in report.coalitions}, [picture("blue")])
+        assert ("Without lora: close-up" in html) is shown
+        assert ("Reference: close-up" in html) is shown
+
+
+def test_likeness_of_known_pictures() -> None:
+    random = np.random.default_rng(0)
+    one, other = (Image.fromarray(random.integers(0, 256, (80, 120, 3), dtype=np.uint8)) for _ in range(2))
+    assert likeness(one, one) == pytest.approx((1.0, 1.0, 1.0, 1.0))
+    assert likeness(one, one.resize((240, 160), Image.Resampling.NEAREST)).structure > 0.9
+    turned = likeness(one, ImageOps.invert(one))
+    assert turned.structure < 0
+    assert turned.shapes < 0.1
+    strangers = likeness(one, other)
+    assert abs(strangers.structure) < 0.1
+    assert 0.3 < strangers.shapes < 0.7
+    assert likeness(picture("red"), picture("blue")).colours == 0
+    assert likeness(picture("red"), picture("red", (90, 90))).colours == 1
+    assert mean_likeness([]) is None
+    mean = mean_likeness([(one, one), (one, other)])
+    assert mean is not None
+    assert mean.structure == pytest.approx((1 + strangers.structure) / 2)
+
+
+def test_simple_measures_are_told_where_the_reference_is_shown() -> None:
+    report = with_nearest(make_report())
+    images: dict[int, list[Picture]] = {c.mask: [picture()] * 5 for c in report.coalitions}
+    text = Page(render_html(report, images, [picture("red"), picture("blue"), picture("blue")])).text
+    assert "The same by simple measures" in text
+    assert "All components 40%" in text  # the nearest of images 0 and 3 is red as they are
+    assert "The same by simple measures" not in Page(render_html(report, images)).text
+
+
 def test_the_lattice_has_every_coalition_once_and_steps_of_one_player() -> None:
     report = make_report()
     rows = lattice(report)
@@ -390,7 +434,7 @@ def test_intervals_are_shown_and_explained() -> None:
     report = certain_report()
     html = render_html(report)
     text = Page(html).text
-    assert html.count('class="whisker"') == 9
+    assert html.count('class="whisker"') == 2 * 9  # in the wide and in the narrow chart
     assert "no interval was computed" not in text.lower()
     for player in report.players:
         assert player.shapley_interval is not None
@@ -434,6 +478,24 @@ def test_heat_map_shows_every_pair_once_and_says_what_may_be_chance() -> None:
     assert heat_map(make_report(1)) is None
     evil = make_report(2, EVIL)
     assert EVIL not in str(heat_map(evil))
+
+
+def test_long_names_of_columns_are_told_apart() -> None:
+    names = [f"copyscope-zoo-{artist}" for artist in ("hokusai", "hiroshige", "van_gogh")]
+    rng = np.random.default_rng(0)
+    features = {mask: rng.normal(size=(6, 8)) + mask.bit_count() for mask in range(8)}
+    html = str(heat_map(build_report(evaluate(names, features, rng.normal(size=(9, 8))))))
+    heads = re.findall(r'text-anchor="middle">([^<]*)<title>', html)
+    assert "copyscope-" in heads
+    assert {"zoo-hokusai", "zoo-hirosh…", "zoo-hiroshige", "zoo-van_gogh"} & set(heads)
+
+
+def test_facts_of_the_environment_are_plain_text() -> None:
+    environment = {"flags": ["--cpu", "--lowvram"], "packs": {}, "nodes": {"a": 1, "b": None}, "device": None}
+    text = Page(render_html(make_report(environment=environment))).text
+    assert "flags --cpu, --lowvram" in text
+    assert "packs –" in text
+    assert "nodes a: 1, b: –" in text
 
 
 def test_controls_have_their_section() -> None:
