@@ -242,6 +242,8 @@ def _nearest(reports: dict[str, Report]) -> list[str]:
     if len(known) < len(reports):
         return []
     fid, name = min(known)
+    if all(number(other, 1) == number(fid, 1) for other, _ in known):
+        return [f"The images of all reports come equally near to the reference: FID {number(fid, 1)}."]
     best = reports[name].coalitions[-1].fid_interval
     others = [reports[other].coalitions[-1].fid_interval for _, other in known if other != name]
     text = f"The images of {listed([name])} come nearest to the reference: FID {number(fid, 1)}"

@@ -59,6 +59,11 @@ def test_one_reference_against_several_workflows() -> None:
     assert found.notes[0].startswith("The images of “near” come nearest to the reference: FID ")
 
 
+def test_none_of_two_equal_reports_is_called_nearest() -> None:
+    (note,) = compare({"mine": made(), "theirs": made()}).notes
+    assert note.startswith("The images of all reports come equally near to the reference: FID ")
+
+
 def test_one_workflow_against_several_artists() -> None:
     found = compare({"hokusai": made(step=0.6), "renoir": made(step=0.05, reference="b")})
     assert found.what == "One workflow against several references."
