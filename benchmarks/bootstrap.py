@@ -15,14 +15,11 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from timing import heading
 
 from copyscope_core.evaluate import evaluate
 from copyscope_core.frechet import frechet_distance
@@ -51,7 +48,7 @@ def main() -> None:
     parser.add_argument("--dimension", type=int, default=2048)
     parser.add_argument("--resamples", type=int, default=1000)
     options = parser.parse_args()
-    print("python benchmarks/bootstrap.py", *sys.argv[1:])
+    heading()
     rng = np.random.default_rng(0)
     p, n, m, d = options.players, options.images, options.references, options.dimension
     common = rng.normal(size=(n, d))

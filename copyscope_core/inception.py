@@ -141,7 +141,18 @@ class FIDInception(nn.Module):
 
 
 def load_inception(device: torch.device | str = "cpu") -> FIDInception:
-    """FID's Inception with the bundled weights, in eval mode, without gradients, channels last.
+    """FID's Inception ready for use: without gradients, channels last, batch norms folded into the convolutions.
+
+    Raises:
+        CopyScopeError: the weights file is missing or is not the pinned one.
+    """
+    model = load_published()
+    _fold_batch_norms(model)
+    return model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return, unused-ignore]
+
+
+def load_published() -> FIDInception:
+    """FID's Inception with the bundled weights as they were published, in eval mode, without gradients.
 
     Raises:
         CopyScopeError: the weights file is missing or is not the pinned one.
@@ -164,8 +175,20 @@ def load_inception(device: torch.device | str = "cpu") -> FIDInception:
         model = FIDInception()
     model.load_state_dict(load(data), assign=True)
     model.requires_grad_(False)
-    model.eval()
-    return model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return, unused-ignore]
+    return model.eval()
+
+
+def _fold_batch_norms(model: FIDInception) -> None:
+    """Put each batch norm, in eval mode a factor and a constant a channel, into the convolution before it."""
+    for block in model.modules():
+        if isinstance(block, _blocks().conv):
+            conv, norm = block.conv, block.bn
+            factor = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()
+            weight = conv.weight.double() * factor[:, None, None, None]
+            bias = norm.bias.double() - norm.running_mean.double() * factor
+            conv.weight = nn.Parameter(weight.float(), requires_grad=False)
+            conv.bias = nn.Parameter(bias.float(), requires_grad=False)
+            block.bn = nn.Identity().eval()
 
 
 def _precision_switches() -> list[tuple[Any, str, Any]]:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from copyscope_core import inception
 from copyscope_core.errors import CopyScopeError
 from copyscope_core.images import read_image, resize_bicubic
-from copyscope_core.inception import FIDInception, full_precision, load_inception
+from copyscope_core.inception import FIDInception, full_precision, load_inception, load_published
 
 ROOT = Path(__file__).parents[2]
 
@@ -81,11 +81,12 @@ def test_equals_the_torchscript_on_photographs(network: FIDInception) -> None:
     assert (ours - theirs).abs().max() < 1e-4
 
 
-def test_input_scale_is_the_one_that_the_weights_were_trained_with(network: FIDInception) -> None:
+def test_input_scale_is_the_one_that_the_weights_were_trained_with() -> None:
     """On photographs the batch norms' inputs have about the variance stored with the weights.
 
     With 0…255 fed to the first convolution as it is, their variance is 76 times larger (median over channels).
     """
+    network = load_published()
     ratios: list[Tensor] = []
 
     def compare(module: nn.BatchNorm2d, args: tuple[Tensor, ...]) -> None:
@@ -109,7 +110,7 @@ def test_equals_torch_fidelitys_network_with_the_same_weights(network: FIDIncept
     module = pytest.importorskip(
         "torch_fidelity.feature_extractor_inceptionv3", reason="torch-fidelity is not installed"
     )
-    weights = {name: value for name, value in network.state_dict().items() if "num_batches" not in name}
+    weights = {name: value for name, value in load_published().state_dict().items() if "num_batches" not in name}
     weights |= {"fc.weight": torch.zeros(1008, 2048), "fc.bias": torch.zeros(1008)}
     torch.save(weights, tmp_path / "weights.pth")
     theirs = module.FeatureExtractorInceptionV3(
@@ -130,14 +131,22 @@ def test_rows_do_not_depend_on_the_batch(network: FIDInception) -> None:
 
 
 def test_is_frozen_float32_in_eval_mode(network: FIDInception) -> None:
-    assert not any(module.training for module in network.modules())
-    parameters = list(network.parameters())
-    assert {p.dtype for p in parameters} == {torch.float32}
-    assert not any(p.requires_grad for p in parameters)
-    published = [
-        v for name, v in network.state_dict().items() if not name.endswith(("bn.weight", "num_batches_tracked"))
-    ]
+    for model in (network, load_published()):
+        assert not any(module.training for module in model.modules())
+        parameters = list(model.parameters())
+        assert {p.dtype for p in parameters} == {torch.float32}
+        assert not any(p.requires_grad for p in parameters)
+    state = load_published().state_dict()
+    published = [v for name, v in state.items() if not name.endswith(("bn.weight", "num_batches_tracked"))]
     assert (len(published), sum(value.numel() for value in published)) == (376, 21_802_784)
+
+
+def test_folded_batch_norms_change_rounding_only(network: FIDInception) -> None:
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
+    with full_precision():
+        folded, published = network(photographs()), load_published()(photographs())
+    assert (folded - published).abs().max() < 1e-4
+    assert (folded - published).norm() < 1e-5 * published.norm()
 
 
 @pytest.mark.parametrize("shape", [(3, 299, 299), (1, 3, 256, 256), (1, 4, 299, 299)])
