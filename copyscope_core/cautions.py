@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from .distances import DISTANCES, KERNELS, DistanceName
 from .features import INCEPTION_ID
 from .uncertainty import NoIntervalError, Uncertainty
 
@@ -49,7 +50,7 @@ def extractor_cautions(extractor: str) -> list[Caution]:
     ]
 
 
-def count_cautions(counts: Sequence[int], reference_count: int) -> list[Caution]:
+def count_cautions(counts: Sequence[int], reference_count: int, distance: DistanceName = "fid") -> list[Caution]:
     """Too few images, or unequal numbers of them. ``counts``: images of each coalition."""
     found = []
     low, high = min(counts), max(counts)
@@ -83,11 +84,15 @@ def count_cautions(counts: Sequence[int], reference_count: int) -> list[Caution]
         if 1 < count < FEW_IMAGES
     ]
     if few:
+        reading = (
+            f"{DISTANCES[distance].label} is unbiased, but noisy"
+            if distance in KERNELS
+            else "FID is biased upwards and noisy: compare these distances with each other, not with others' FIDs"
+        )
         found.append(
             Caution(
                 "few_images",
-                f"There are only {' and '.join(few)}. Below {FEW_IMAGES}, FID is biased upwards and noisy: compare "
-                "these distances with each other, not with FIDs from elsewhere, and take small differences for noise.",
+                f"There are only {' and '.join(few)}. Below {FEW_IMAGES}, {reading}; take small differences for noise.",
             )
         )
     return found

@@ -207,7 +207,7 @@ def evaluate(
     except NoIntervalError as error:
         reason = error
     warnings = (
-        *count_cautions(counts, len(ref)),
+        *count_cautions(counts, len(ref), distance),
         *interval_cautions(uncertainty, None if seeds is None else reason),
         *effect_cautions(names, share, no_effect),
         *covariance_cautions(names, share, mean_phi, covariance_phi),

@@ -174,6 +174,7 @@ def describe(error: ValidationError) -> str:
     """The first problems of a pydantic error as ``field: message`` pairs, in one line."""
     parts = []
     for item in error.errors()[:5]:
-        where = ".".join(str(part) for part in item["loc"]) or "file"
-        parts.append(f"{where}: {item['msg']}")
+        where = ".".join(str(part) for part in item["loc"])
+        message = item["msg"].removeprefix("Value error, ")
+        parts.append(f"{where}: {message}" if where else message)
     return "; ".join(parts)

@@ -9,6 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from copyscope_core import distances as module
+from copyscope_core.distances import DistanceName
 from copyscope_core.errors import GameError
 from copyscope_core.evaluate import Evaluation, evaluate, find_no_effect
 from copyscope_core.frechet import frechet_distance
@@ -129,6 +130,17 @@ def test_many_images_are_not_warned_about() -> None:
     assert codes(run({"a": 1.0}, n=60, m=60)) == set()
     assert "few_images" in codes(run({"a": 1.0}, n=60, m=20))
     assert "few_images" in codes(run({"a": 1.0}, n=20, m=60))
+
+
+def test_few_images_are_no_bias_where_the_distance_has_none() -> None:
+    names: tuple[DistanceName, ...] = ("fid", "kid", "mmd")
+    said = {
+        name: next(item.message for item in evaluate(["a"], *workflow({"a": 1.0}), distance=name).warnings)
+        for name in names
+    }
+    assert "FID is biased upwards" in said["fid"]
+    assert "KID is unbiased, but noisy" in said["kid"]
+    assert "MMD is unbiased, but noisy" in said["mmd"]
 
 
 def test_a_contribution_from_spread_is_warned_about() -> None:
