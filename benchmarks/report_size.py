@@ -56,9 +56,9 @@ def main() -> None:
 
 
 def crop(draw: random.Random, works: list[Image.Image]) -> Image.Image:
-    """A square part of a work, at least half as long as its shorter side."""
+    """A square part of a work, hardly smaller than it, so that a thumbnail has all its detail."""
     work = draw.choice(works)
-    side = draw.randint(min(work.size) // 2, min(work.size))
+    side = draw.randint(min(work.size) * 4 // 5, min(work.size))
     left, top = (draw.randint(0, length - side) for length in work.size)
     return work.crop((left, top, left + side, top + side)).resize((SIDE, SIDE), Image.Resampling.LANCZOS)
 

@@ -62,12 +62,10 @@ def heat_map(report: Report) -> Markup | None:
 
 def _two_lines(name: str) -> list[str]:
     """A name over one or two lines, broken after a hyphen, underscore or blank where there is one."""
-    text = clip(name, 2 * COLUMN_NAME)
-    if columns(text) <= COLUMN_NAME:
-        return [text]
-    ends = [place for place in range(2, COLUMN_NAME + 1) if text[place - 1] in "-_ "]
-    cut = next((place for place in reversed(ends) if columns(text[place:]) <= COLUMN_NAME), COLUMN_NAME)
-    return [text[:cut], text[cut:]]
+    if columns(name) <= COLUMN_NAME:
+        return [name]
+    cut = max((place for place in range(2, COLUMN_NAME + 1) if name[place - 1] in "-_ "), default=COLUMN_NAME)
+    return [clip(name[:cut], COLUMN_NAME), clip(name[cut:], COLUMN_NAME)]
 
 
 def strongest(report: Report, size: int, count: int) -> list[Interaction]:

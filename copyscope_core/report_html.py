@@ -54,6 +54,9 @@ PAIRS_NAMED = 6
 NOTES = ("note", "plan", "conversion", "input_image")
 """Warnings that tell what was done rather than how to read the result."""
 
+GRAVEST = ("canary_mismatch", "input_matches_reference", "non_deterministic", "defective_images")
+"""Warnings that may overturn the result; they come first."""
+
 
 @dataclass(frozen=True)
 class Card:
@@ -182,8 +185,9 @@ def _policy_hash(text: str) -> str:
 
 
 def _divided(warnings: Sequence[ReportWarning]) -> tuple[list[ReportWarning], list[ReportWarning]]:
-    """What changes how to read the result, and mere notes."""
+    """What changes how to read the result, the gravest first, and mere notes."""
     serious = [item for item in warnings if item.code not in NOTES]
+    serious.sort(key=lambda item: GRAVEST.index(item.code) if item.code in GRAVEST else len(GRAVEST))
     return serious, [item for item in warnings if item.code in NOTES]
 
 
