@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeAlias
 
 from .canaries import CANARY, choose_canaries, fresh_nonce
-from .client_errors import ServerHangError, ServerUnreachableError
+from .client_errors import ServerHangError, ServerLostError, ServerUnreachableError
 from .conclude import MeasuredAudit, StoredAudit, measure_audit, publish_audit, report_audit
 from .errors import ImageError
-from .features import FeatureCache, FeatureExtractor, InceptionExtractor
+from .features import FeatureCache, FeatureExtractor, Features, InceptionExtractor
 from .fleet import spread
 from .graph import to_json
 from .images import ImageFile, read_image
@@ -23,13 +22,14 @@ from .observer import Observer, Quiet
 from .plan import Plan
 from .report import plain
 from .report_schema import Report
-from .runner import CoalitionRunner, Server, Step
+from .runner import Machine, Runner, Step
 from .runs import register_run
 from .sampling import next_design
-from .server_context import ServerContext, common_context, server_context
+from .server_context import ServerContext, common_context
+from .storage import ImageStorage
 from .store import Entry, RunStore
 
-Crew: TypeAlias = list[CoalitionRunner]
+Crew: TypeAlias = list[Runner]
 AGAIN = "again"
 """The nonce of the whole coalition's second run."""
 
@@ -51,7 +51,7 @@ class Audit:
 
     Attributes:
         plan: of the workflow, made with the server's own node list.
-        servers: those that share the work, alike in all that shapes images.
+        servers: those that share the work, alike in all that shapes images; this process's, or a cluster's.
         out: the run folder.
         reference: the rights holder's images; they stay on this machine.
         extractor: of features; None: the bundled Inception on the CPU.
@@ -59,12 +59,13 @@ class Audit:
         warnings: records with ``code`` and ``message`` for the report.
         private: leave prompts, paths and images of the reference out of the report.
         canaries: run some coalitions once again at the end.
+        storage: where the images go instead of the run folder.
         pool: features, and finished coalitions of hashed models, that several audits share.
         control: unrelated images of the same kind; empty: none.
     """
 
     plan: Plan
-    servers: Sequence[Server]
+    servers: Sequence[Machine]
     out: Path
     reference: Sequence[ImageFile]
     extractor: FeatureExtractor | None = None
@@ -74,6 +75,7 @@ class Audit:
     control: Sequence[ImageFile] = ()
     private: bool = False
     canaries: bool = True
+    storage: ImageStorage | None = None
     pool: RunStore | None = None
     sampled: int = 0
     reused: int = 0
@@ -94,13 +96,14 @@ class Audit:
         check_images(
             self.plan.settings.distance, seeds * batch, f"seeds × batch = {seeds:,} × {batch:,} = {seeds * batch:,}"
         )
-        store = RunStore(self.out)
+        store = RunStore(self.out, self.storage)
         with store.lock():
             context = await self._context()
             if context.unhashed:
                 self.observer.note(_unhashed_note(context.unhashed))
             register_run(self.out)
-            crew = [CoalitionRunner(self.plan, server, self.observer) for server in self.servers]
+            extractor = self._cache(store).extractor
+            crew = [server.runner(self.plan, extractor, self.observer) for server in self.servers]
             entries: dict[Step, Entry] = {}
             seen: dict[int, Seen] = {}
             while True:
@@ -117,16 +120,20 @@ class Audit:
 
     async def _context(self) -> ServerContext:
         """What the servers have in common; those that no longer answer are left out while there are others."""
-        contexts = {}
-        for server in list(self.servers):
-            url = server.client.url
-            try:
-                contexts[url] = await server_context(server.client, self.plan, server.local, self.observer)
-            except (ServerUnreachableError, ServerHangError) as error:
-                self.servers = [other for other in self.servers if other is not server]
-                if not self.servers:
-                    raise
-                self.observer.note(f"{error} The audit goes on without it.")
+        asked = [server.context(self.plan, self.observer) for server in self.servers]
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+        contexts: dict[str, ServerContext] = {}
+        left: list[Machine] = []
+        for server, answer in zip(self.servers, answers, strict=True):
+            if isinstance(answer, BaseException):
+                lost = isinstance(answer, ServerLostError | ServerUnreachableError | ServerHangError)
+                if not lost or (not left and server is self.servers[-1]):
+                    raise answer
+                self.observer.note(f"{answer} The audit goes on without it.")
+            else:
+                contexts[server.name] = answer
+                left.append(server)
+        self.servers = left
         return common_context(contexts)
 
     async def _make(self, store: RunStore, context: ServerContext, crew: Crew, entries: dict[Step, Entry]) -> Crew:
@@ -178,20 +185,21 @@ class Audit:
         computing = asyncio.Lock()
         tasks: dict[str, asyncio.Task[None]] = {}
 
-        async def compute(entry: Entry) -> None:
+        async def compute(entry: Entry, runner: Runner | None) -> None:
+            made = {} if runner is None else await runner.features(entry)
             async with computing:
-                await asyncio.to_thread(self._features, store, entry)
+                await asyncio.to_thread(self._features, store, entry, made)
 
-        async def follow(name: str, entry: Entry) -> None:
+        async def follow(name: str, entry: Entry, runner: Runner | None = None) -> None:
             """Compute an entry's features once those of the one before it, from the same server, are there."""
             if name in tasks:
                 await tasks[name]
-            tasks[name] = asyncio.create_task(compute(entry))
+            tasks[name] = asyncio.create_task(compute(entry, runner))
 
-        async def work(runner: CoalitionRunner, step: Step) -> None:
+        async def work(runner: Runner, step: Step) -> None:
             self.observer.step(sum(step in entries for step in steps), self.plan.label(step.mask))
             entry = entries[step] = await self._sample(store, context, runner, step)
-            await follow(runner.name, entry)
+            await follow(runner.name, entry, runner)
 
         try:
             waiting = [step for step in steps if step not in entries]
@@ -212,8 +220,12 @@ class Audit:
         pool = None if self.pool is None else self.pool.features_folder
         return FeatureCache(store.features_folder, self.extractor, pool=pool)
 
-    def _features(self, store: RunStore, entry: Entry) -> None:
-        self._cache(store).features(store.images(entry))
+    def _features(self, store: RunStore, entry: Entry, made: Mapping[str, Features]) -> None:
+        """Keep the features that were made elsewhere; compute those that are not stored."""
+        cache = self._cache(store)
+        cache.keep(made)
+        if any(image.pixel_sha256 not in made and cache.stored(image.pixel_sha256) is None for image in entry.images):
+            cache.features(store.images(entry))
 
     async def _run_canaries(
         self, store: RunStore, context: ServerContext, crew: Crew, entries: Mapping[Step, Entry]
@@ -244,20 +256,18 @@ class Audit:
         graph, _ = self.plan.rewriter.graph(step.mask, step.offset, step.nonce)
         return context.run.key(target, graph)
 
-    async def _sample(self, store: RunStore, context: ServerContext, runner: CoalitionRunner, step: Step) -> Entry:
+    async def _sample(self, store: RunStore, context: ServerContext, runner: Runner, step: Step) -> Entry:
         """Run a step on a server and store its images."""
-        started = time.monotonic()
-        images = await runner.images(replace(step, nonce=fresh_nonce()) if step.nonce == CANARY else step)
         meta = {
             "members": list(self.plan.members(step.mask)),
             "offset": step.offset,
             "repeat": step.nonce is not None,
-            "seconds": round(time.monotonic() - started, 3),
             "session": context.run.token if context.unhashed else None,
             "comfyui": context.environment["comfyui"],
             "server": runner.name,
         }
-        entry = await asyncio.to_thread(store.write, self._key(context, step), images, meta)
+        fresh = replace(step, nonce=fresh_nonce()) if step.nonce == CANARY else step
+        entry = await runner.make(store, fresh, self._key(context, step), meta)
         if self.pool is not None and not context.unhashed:
             await asyncio.to_thread(self.pool.adopt, entry.key, store)
         self.sampled += 1
@@ -278,6 +288,7 @@ class Audit:
                     ],
                     "environment": context.environment,
                     "models": context.models,
+                    "storage": None if store.storage is None else store.storage.url,
                 }
             )
         )

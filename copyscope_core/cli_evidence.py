@@ -21,6 +21,7 @@ def verify(
         Path | None, typer.Option("--images", help="The folder that was scored, if it is not where it was.")
     ] = None,
     full: Annotated[bool, typer.Option("--full", help="Compute the features of all images again.")] = False,
+    storage: opt.Storage = None,
     features: opt.Features = None,
     device: opt.Device = "auto",
     json: opt.Json = False,
@@ -30,8 +31,9 @@ def verify(
     from .verify import Verifier
 
     extractor = opt.pick_extractor(features, device)
+    elsewhere = opt.pick_storage(storage)
     with observer() as shown:
-        result = Verifier(folder, extractor, reference, control, images, full, shown).run()
+        result = Verifier(folder, extractor, reference, control, images, full, elsewhere, shown).run()
     if json:
         print_json(result.as_json())
     else:

@@ -16,6 +16,7 @@ from .settings import AuditSettings, describe, load_settings, parse_groups
 if TYPE_CHECKING:
     from .distances import DistanceName
     from .features import FeatureExtractor
+    from .storage import ImageStorage
 
 DEFAULT_SERVER = "http://127.0.0.1:8188"
 SERVER_VARIABLE = "COPYSCOPE_SERVER"
@@ -119,6 +120,20 @@ ComfyUIArg: TypeAlias = Annotated[
     list[str] | None,
     typer.Option("--comfyui-arg", help="Launch flag for the ComfyUI that is started; may be repeated."),
 ]
+Ray: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--ray",
+        help="Ray cluster (auto, local, ray://HOST:10001) whose nodes each start the ComfyUI of --comfyui.",
+        metavar="ADDRESS",
+    ),
+]
+Storage: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--storage", help="Where images go instead of the run folder: s3://…, gs://…, file://…", metavar="URL"
+    ),
+]
 Timeout: TypeAlias = Annotated[
     float, typer.Option(min=1, help="Seconds without progress after which the server counts as hung.")
 ]
@@ -163,6 +178,17 @@ def server_addresses(servers: Sequence[str]) -> list[str]:
     if twice is not None:
         raise CopyScopeError(f"The server {twice} is given twice; name each one once.")
     return urls
+
+
+def pick_storage(url: str | None) -> ImageStorage | None:
+    """Where images go instead of the run folder; None: into it.
+
+    Raises:
+        StoreError: the URL cannot be used.
+    """
+    from .storage import ImageStorage
+
+    return None if url is None else ImageStorage(url)
 
 
 def pick_distance(name: str | None) -> DistanceName | None:

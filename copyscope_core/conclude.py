@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from .canaries import Canary, canary_cautions, judge_canaries, largest_difference
+from .coalitions import label
 from .evaluate import DistanceName
 from .features import FeatureCache
 from .graph import to_json
 from .hashes import autov2
 from .images import ImageFile
-from .measure import Measurement, Seen, input_image_warnings, measure
+from .measure import Measurement, Seen, input_image_warnings, measure, recall
 from .plan import Plan
 from .publish import Published, publish
 from .report import build_report, describe_environment
@@ -49,6 +52,25 @@ class StoredAudit:
             for entry in (self.entries[mask, offset],)
             for image in self.store.images(entry)
         ]
+
+    def recall(self, mask: int, cache: FeatureCache) -> Seen | None:
+        """What is known of a coalition's images without reading them; None where that is not all."""
+        known = [
+            (
+                {
+                    "file": f"{entry.key}/{image.name}",
+                    "pixel_sha256": image.pixel_sha256,
+                    "sha256": image.file_sha256,
+                    "seed": offset,
+                },
+                (image.width, image.height),
+                image.defects,
+            )
+            for offset in range(self.plan.seeds)
+            for entry in (self.entries[mask, offset],)
+            for image in entry.images
+        ]
+        return recall(known, label(mask, self.plan.names), cache)
 
     def repeatability(self) -> tuple[bool | None, int | None]:
         """Whether two runs of the full coalition gave the same pixels, and a channel's largest difference (0…255)."""
@@ -99,6 +121,9 @@ def measure_audit(
         ImageError: images are of unequal sizes, or cannot be measured.
         GameError: the distance is not defined for so few images.
     """
+    for mask in audit.plan.design.masks:
+        if mask not in audit.seen and (known := audit.recall(mask, cache)) is not None:
+            audit.seen[mask] = known
     found = measure(
         audit.plan.names,
         audit.images,
@@ -172,7 +197,7 @@ def publish_audit(measured: MeasuredAudit, report: Report, show_reference: bool,
     """
     store, plan = measured.audit.store, measured.audit.plan
     pictures = {
-        mask: [store.coalitions_folder / record["file"] for record in records]
+        mask: [partial(_path, store, record) for record in records]
         for mask, records in measured.measurement.images.items()
     }
     return publish(
@@ -184,6 +209,11 @@ def publish_audit(measured: MeasuredAudit, report: Report, show_reference: bool,
         private=private,
         workflows={item.mask: to_json(plan.rewriter.graph(item.mask)[0]) for item in report.coalitions},
     )
+
+
+def _path(store: RunStore, record: Mapping[str, Any]) -> Path:
+    key, _, name = record["file"].partition("/")
+    return store.image(key, name, record["sha256"])
 
 
 def _picture(image: ImageFile) -> Any:

@@ -6,7 +6,7 @@ import hashlib
 import io
 import logging
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
@@ -155,9 +155,7 @@ class FeatureCache:
         for start in range(0, len(missing), self.batch_size):
             keys = missing[start : start + self.batch_size]
             for key, row in zip(keys, self._compute([pixels_of[key] for key in keys]), strict=True):
-                self._write(key, row)
-                if self.pool is not None:
-                    self.pool._write(key, row)
+                self._add(key, row)
                 found[key] = row
             if progress is not None:
                 progress(len(found), len(pixels_of))
@@ -176,6 +174,24 @@ class FeatureCache:
         if row is None and self.pool is not None and (row := self.pool._read(key)) is not None:
             self._write(key, row)
         return row
+
+    def keep(self, features: Mapping[str, Features]) -> None:
+        """Take over vectors, by ``pixel_hash``, that this cache's extractor gave elsewhere.
+
+        Raises:
+            ValueError: a key is no SHA-256.
+            ImageError: a vector is not of the extractor's length, or has NaN or infinite numbers.
+            StoreError: a vector cannot be written.
+        """
+        for key, row in features.items():
+            if row.shape != (self.extractor.dimension,) or not np.isfinite(row).all():
+                raise ImageError(f"The features of {key} are not those of the extractor {self.extractor.id}.")
+            self._add(key, row)
+
+    def _add(self, key: str, row: Features) -> None:
+        self._write(key, row)
+        if self.pool is not None:
+            self.pool._write(key, row)
 
     def _compute(self, images: list[Pixels]) -> npt.NDArray[np.float32]:
         rows = np.asarray(self.extractor(images), dtype=np.float32)

@@ -135,6 +135,15 @@ def read_image(path: Path) -> ImageFile:
         data = path.read_bytes()
     except OSError as error:
         raise ImageError(f"The image {path} cannot be read ({error.strerror}); check its name and rights.") from error
+    return image_of(data, path)
+
+
+def image_of(data: bytes, path: Path) -> ImageFile:
+    """The image that a file's bytes are, as :func:`read_image` reads them.
+
+    Raises:
+        ImageError: they are not an image, or too large a one.
+    """
     pixels = _decode(data, path)
     return ImageFile(
         name=path.name,

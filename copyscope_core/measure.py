@@ -163,6 +163,34 @@ def _see(
     )
 
 
+def recall(
+    images: Sequence[tuple[dict[str, Any], tuple[int, int], Sequence[str] | None]], coalition: str, cache: FeatureCache
+) -> Seen | None:
+    """What reading a coalition's images would give, without reading them; None where they must be read.
+
+    Args:
+        images: each one's record as ``report_schema.ImageFile`` reads it, with its seed offset, (width, height), and
+            its defects (None: not known).
+    """
+    sizes = {size for _, size, _ in images}
+    if len(sizes) != 1 or any(defects is None for _, _, defects in images):
+        return None
+    rows = []
+    for record, _, _ in images:
+        row = cache.stored(record["pixel_sha256"])
+        if row is None:
+            return None
+        rows.append(row)
+    return Seen(
+        sizes.pop(),
+        np.stack(rows),
+        tuple(record for record, _, _ in images),
+        tuple(
+            f"{coalition}, seed +{record['seed']} {defect}" for record, _, defects in images for defect in defects or ()
+        ),
+    )
+
+
 def check_images(distance: DistanceName, images: int, which: str) -> None:
     """Refuse a distance that is not defined for so few images, before they are made or their features computed.
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,8 +24,8 @@ CLOSE_UP = 1.5
 COLOURS = 6
 """Of a palette."""
 
-Picture = Path | str | bytes | Image.Image
-"""An image: its file, its encoded bytes, or decoded."""
+Picture = Path | str | bytes | Image.Image | Callable[[], Path]
+"""An image: its file, its encoded bytes, decoded, or what gives its file when it is shown."""
 
 _UNREADABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
 
@@ -55,7 +55,8 @@ def decode(picture: Picture, side: int | None = None) -> Image.Image | None:
         if isinstance(picture, Image.Image):
             image = picture.copy()
         else:
-            with Image.open(io.BytesIO(picture) if isinstance(picture, bytes) else picture) as opened:
+            file = picture() if callable(picture) else picture
+            with Image.open(io.BytesIO(file) if isinstance(file, bytes) else file) as opened:
                 if side is not None:
                     opened.draft("RGB", (2 * side, 2 * side))
                 image = ImageOps.exif_transpose(opened)

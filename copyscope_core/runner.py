@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from .client import ComfyClient, Event
 from .client_errors import (
@@ -18,12 +19,15 @@ from .client_errors import (
     one_line,
 )
 from .errors import HostError
+from .features import FeatureExtractor, Features
 from .graph import to_json
 from .host import ManagedHost
 from .model_files import LocalModels
 from .node_info import mapping
 from .observer import Observer
 from .plan import Plan
+from .server_context import ServerContext, server_context
+from .store import Entry, RunStore
 
 OUTPUT_NODE = "copyscope_output"
 _RESTARTS = 2
@@ -36,6 +40,42 @@ class Step:
     mask: int
     offset: int
     nonce: str | None = None
+
+
+class Runner(Protocol):
+    """What makes the coalitions of one audit, one step at a time."""
+
+    @property
+    def name(self) -> str:
+        """What it is called in messages and in the run folder."""
+
+    async def make(self, store: RunStore, step: Step, key: str, meta: Mapping[str, Any]) -> Entry:
+        """Run a step, store its images, with ``meta`` and the seconds they took, and return the entry.
+
+        Raises:
+            HostError: see :meth:`CoalitionRunner.images`.
+            StoreError: the images cannot be stored.
+        """
+
+    async def features(self, entry: Entry) -> dict[str, Features]:
+        """The features of images that it made, by pixel hash; those that are not given are computed by the caller."""
+
+
+class Machine(Protocol):
+    """A ComfyUI, wherever it runs."""
+
+    @property
+    def name(self) -> str:
+        """What it is called in messages and in the run folder."""
+
+    async def object_info(self) -> dict[str, Any]:
+        """Its node classes, as ``/object_info`` gives them."""
+
+    async def context(self, plan: Plan, observer: Observer) -> ServerContext:
+        """What the images of a plan depend on there, beside their graphs."""
+
+    def runner(self, plan: Plan, extractor: FeatureExtractor, observer: Observer) -> Runner:
+        """What makes the coalitions of a plan there."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +92,19 @@ class Server:
     host: ManagedHost | None = None
     local: LocalModels | None = None
 
+    @property
+    def name(self) -> str:
+        return self.client.url
+
+    async def object_info(self) -> dict[str, Any]:
+        return await self.client.object_info()
+
+    async def context(self, plan: Plan, observer: Observer) -> ServerContext:
+        return await server_context(self.client, plan, self.local, observer)
+
+    def runner(self, plan: Plan, extractor: FeatureExtractor, observer: Observer) -> CoalitionRunner:
+        return CoalitionRunner(plan, self, observer)
+
 
 class CoalitionRunner:
     """Runs coalitions of a plan on one server."""
@@ -66,6 +119,17 @@ class CoalitionRunner:
     def name(self) -> str:
         """The server's address."""
         return self.client.url
+
+    async def make(self, store: RunStore, step: Step, key: str, meta: Mapping[str, Any]) -> Entry:
+        """See :class:`Runner`."""
+        started = time.monotonic()
+        images = await self.images(step)
+        seconds = round(time.monotonic() - started, 3)
+        return await asyncio.to_thread(store.write, key, images, {**meta, "seconds": seconds})
+
+    async def features(self, entry: Entry) -> dict[str, Features]:
+        """None: the caller computes them."""
+        return {}
 
     async def images(self, step: Step, on_event: Event | None = None) -> list[bytes]:
         """The coalition's images, as the PNG files that the server's preview node wrote.

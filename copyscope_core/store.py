@@ -19,7 +19,7 @@ import shutil
 import stat
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -27,8 +27,18 @@ from typing import Any
 from filelock import FileLock, SoftFileLock, Timeout
 
 from .errors import StoreError
-from .files import TEMPORARY_SUFFIX, disk_errors, link_or_copy, read_plain, sync_folder, write_json_atomic, write_synced
-from .images import MAX_FILE_BYTES, ImageFile, read_image
+from .files import (
+    TEMPORARY_SUFFIX,
+    disk_errors,
+    link_or_copy,
+    read_plain,
+    sync_folder,
+    write_bytes_atomic,
+    write_json_atomic,
+    write_synced,
+)
+from .images import MAX_FILE_BYTES, ImageFile, describe_defects, image_of, read_image
+from .storage import ImageStorage
 
 RUN_FILE = "run.json"
 RUN_MARK = "copyscope_run"
@@ -49,13 +59,14 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class StoredImage:
-    """One image of an entry: its file's name and what must be true of it."""
+    """One image of an entry: its file's name, what must be true of it, and what looks broken (None: not looked at)."""
 
     name: str
     file_sha256: str
     pixel_sha256: str
     width: int
     height: int
+    defects: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -72,10 +83,15 @@ class _Damaged(Exception):
 
 
 class RunStore:
-    """The finished coalitions of one run folder. Nothing is created before the first write."""
+    """The finished coalitions of one run folder. Nothing is created before the first write.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        storage: where their images go instead; those that are looked at are fetched into the folder.
+    """
+
+    def __init__(self, folder: Path, storage: ImageStorage | None = None) -> None:
         self.folder = Path(folder)
+        self.storage = storage
 
     @property
     def coalitions_folder(self) -> Path:
@@ -116,14 +132,15 @@ class RunStore:
     def read(self, key: str) -> Entry | None:
         """The entry, with every file checked against its SHA-256; None where it is absent or was damaged.
 
-        A damaged entry is named in the log and removed.
+        Of images in the storage only the presence is checked; :meth:`images` checks the rest. A damaged entry is named
+        in the log and removed.
 
         Raises:
             StoreError: ``key`` is no key, or the folder cannot be read or cleared.
         """
         folder = self.entry_folder(key)
         try:
-            return _load_entry(folder, key)
+            return _load_entry(folder, key, self.storage)
         except _Damaged as damage:
             _LOG.warning("The stored coalition %s is damaged (%s); it is removed and made again.", folder, damage)
             self._discard(folder)
@@ -138,9 +155,22 @@ class RunStore:
             StoreError: ``key`` is no key, there is no image, the disk is full or the folder cannot be written.
             ImageError: an image cannot be read.
         """
-        if not images:
-            raise StoreError(f"The coalition {key[:12]} has no image to store; its workflow gave none.")
-        return self._put(key, lambda folder: _write_entry(folder, key, images, meta))
+        entry = make_entry(key, images, meta)
+        files = {stored.name: data for stored, data in zip(entry.images, images, strict=True)}
+        if self.storage is None:
+            return self._put(key, lambda folder: _write_entry(folder, entry, files))
+        if (existing := self.read(key)) is not None:
+            return existing
+        self.storage.put(key, files)
+        return self.keep(entry)
+
+    def keep(self, entry: Entry) -> Entry:
+        """Store an entry whose images are in the storage, and return it or the one that is there already.
+
+        Raises:
+            StoreError: its key is no key, the disk is full or the folder cannot be written.
+        """
+        return self._put(entry.key, lambda folder: _write_entry(folder, entry, {}))
 
     def adopt(self, key: str, other: RunStore) -> Entry | None:
         """Take over another run folder's entry, by hard links where the file system has them; None where it has none.
@@ -186,28 +216,46 @@ class RunStore:
             shutil.rmtree(temporary, ignore_errors=True)
 
     def remove(self, key: str) -> None:
-        """Remove an entry, if it is there.
+        """Remove an entry, and what the storage has of it, if it is there.
 
         Raises:
             StoreError: ``key`` is no key, or the entry cannot be removed.
         """
         self._discard(self.entry_folder(key))
+        if self.storage is not None:
+            self.storage.remove(key)
 
     def images(self, entry: Entry) -> list[ImageFile]:
         """The entry's images, decoded, in batch order.
 
         Raises:
-            StoreError: an image's pixels are not those that were stored.
+            StoreError: an image's pixels are not those that were stored, or the storage does not give it.
             ImageError: an image cannot be read.
         """
-        folder = self.entry_folder(entry.key)
         files = []
         for stored in entry.images:
-            image = read_image(folder / stored.name)
+            path = self.image(entry.key, stored.name, stored.file_sha256)
+            image = read_image(path)
             if image.pixel_sha256 != stored.pixel_sha256:
-                raise StoreError(f"{folder / stored.name} was changed after it was stored; run the same command again.")
+                raise StoreError(f"{path} was changed after it was stored; run the same command again.")
             files.append(image)
         return files
+
+    def image(self, key: str, name: str, file_sha256: str) -> Path:
+        """The path of an entry's image, which is fetched from the storage where it is not in the folder.
+
+        Raises:
+            StoreError: ``key`` or ``name`` is of no entry, or the storage has no such image, or another one.
+        """
+        path = self.entry_folder(key) / name
+        if self.storage is not None and not os.path.lexists(path):
+            data = self.storage.get(key, name)
+            if hashlib.sha256(data).hexdigest() != file_sha256:
+                self._discard(path.parent)
+                where = f"{self.storage.url}/{COALITIONS}/{key}/{name}"
+                raise StoreError(f"{where} was changed after it was stored; run the same command again.")
+            write_bytes_atomic(path, data)
+        return path
 
     def write_run(self, data: Mapping[str, Any]) -> None:
         """Write ``run.json`` with CopyScope's mark; the time of the first writing is kept.
@@ -288,26 +336,37 @@ def read_run_file(folder: Path) -> dict[str, Any] | None:
     return data if isinstance(data, dict) and data.get(RUN_MARK) == _VERSION else None
 
 
-def _write_entry(folder: Path, key: str, images: Sequence[bytes], meta: Mapping[str, Any]) -> Entry:
-    """Write the images and then ``entry.json`` into a fresh folder. Raises OSError and ImageError."""
+def make_entry(key: str, images: Sequence[bytes], meta: Mapping[str, Any]) -> Entry:
+    """The entry of one coalition's images (PNG files' bytes, in batch order), which are stored nowhere yet.
+
+    Raises:
+        StoreError: there is no image.
+        ImageError: an image cannot be read.
+    """
+    if not images:
+        raise StoreError(f"The coalition {key[:12]} has no image to store; its workflow gave none.")
     stored = []
     for index, data in enumerate(images):
-        path = folder / f"{index:04d}.png"
-        write_synced(path, data)
-        image = read_image(path)
+        image = image_of(data, Path(key) / f"{index:04d}.png")
         height, width = image.pixels.shape[:2]
-        digest = hashlib.sha256(data).hexdigest()
-        stored.append(StoredImage(path.name, digest, image.pixel_sha256, int(width), int(height)))
-    plain = json.loads(json.dumps(dict(meta), allow_nan=False))
-    entry = Entry(key, tuple(stored), plain)
-    body = {"version": _VERSION, "key": key, "images": [asdict(item) for item in stored], "meta": entry.meta}
+        defects = tuple(describe_defects(image.pixels))
+        stored.append(StoredImage(image.name, image.file_sha256, image.pixel_sha256, int(width), int(height), defects))
+    return Entry(key, tuple(stored), json.loads(json.dumps(dict(meta), allow_nan=False)))
+
+
+def _write_entry(folder: Path, entry: Entry, files: Mapping[str, bytes]) -> Entry:
+    """Write the images, by their names, and then ``entry.json`` into a fresh folder. Raises OSError."""
+    for name, data in files.items():
+        write_synced(folder / name, data)
+    images = [asdict(item) for item in entry.images]
+    body = {"version": _VERSION, "key": entry.key, "images": images, "meta": entry.meta}
     text = json.dumps({**body, "sha256": _checksum(body)}, ensure_ascii=True, indent=1, allow_nan=False)
     write_synced(folder / ENTRY_FILE, text.encode("ascii"))
     sync_folder(folder)
     return entry
 
 
-def _load_entry(folder: Path, key: str) -> Entry | None:
+def _load_entry(folder: Path, key: str, storage: ImageStorage | None) -> Entry | None:
     """Read and check one entry; None where its folder is absent. Raises _Damaged and StoreError."""
     try:
         mode = folder.lstat().st_mode
@@ -335,6 +394,12 @@ def _load_entry(folder: Path, key: str) -> Entry | None:
     for image in images:
         if not _IMAGE_NAME.match(image.name):
             raise _Damaged(f"{image.name!r} is no image of CopyScope's")
+    away = set() if storage is None else {image.name for image in images if not os.path.lexists(folder / image.name)}
+    if storage is not None and away and not away <= storage.names(key):
+        raise _Damaged(f"{storage.url} lacks some of its images")
+    for image in images:
+        if image.name in away:
+            continue
         if hashlib.sha256(_regular(folder / image.name)).hexdigest() != image.file_sha256:
             raise _Damaged(f"{image.name} does not agree with its checksum")
     return Entry(key, images, meta)
@@ -343,11 +408,14 @@ def _load_entry(folder: Path, key: str) -> Entry | None:
 def _stored_image(item: Any) -> StoredImage:
     """Raises KeyError, TypeError or ValueError where a field is missing or of the wrong kind."""
     image = StoredImage(**item)
-    texts = (image.name, image.file_sha256, image.pixel_sha256)
+    if isinstance(image.defects, list):
+        image = replace(image, defects=tuple(image.defects))
+    texts = (image.name, image.file_sha256, image.pixel_sha256, *(image.defects or ()))
     if (
         not all(isinstance(text, str) for text in texts)
         or type(image.width) is not int
         or type(image.height) is not int
+        or not isinstance(image.defects, tuple | None)
     ):
         raise TypeError("a field of an image is of the wrong kind")
     return image

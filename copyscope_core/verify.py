@@ -21,13 +21,14 @@ from .errors import CopyScopeError, GameError, ImageError, StoreError
 from .features import FeatureCache, FeatureExtractor
 from .files import read_plain
 from .hashes import file_sha256
-from .images import ImageFile, match_reference, pixel_hash, read_folder, read_image
+from .images import ImageFile, image_of, match_reference, pixel_hash, read_folder, read_image
 from .manifest import Manifest, kept, name_sha256, read_manifest, strangers, workflow_sha256
 from .observer import Observer, Quiet
 from .report import load_report
 from .report_schema import ImageFile as ImageRecord
 from .report_schema import Reference, Report
 from .runs import MANIFEST_FILE, WORKFLOWS_FILE
+from .storage import ImageStorage
 from .store import COALITIONS, FEATURES, MAX_JSON_BYTES, read_run_file
 from .verify_numbers import Finding, compare_numbers, evaluate_again, stored_features
 
@@ -92,6 +93,7 @@ class Verifier:
         reference, control: folders of those images, which are not kept in the run folder; None: not checked.
         images: the folder that was scored, if it is not where it was.
         full: compute the features of all images again, not of a sample.
+        storage: where the images are that are not in the run folder.
     """
 
     folder: Path
@@ -100,6 +102,7 @@ class Verifier:
     control: Path | None = None
     images: Path | None = None
     full: bool = False
+    storage: ImageStorage | None = None
     observer: Observer = field(default_factory=Quiet)
 
     def __post_init__(self) -> None:
@@ -253,6 +256,8 @@ class Verifier:
         if "score" in run:
             yield from self._scored_images(report, run)
             return
+        if run.get("storage") and self.storage is None:
+            self._notes.append(f"Its images are in {run['storage']}; --storage URL reads them there.")
         for item in report.coalitions:
             found = []
             for record in item.image_files:
@@ -270,7 +275,10 @@ class Verifier:
             if path.is_symlink() or not path.resolve().is_relative_to(root.resolve()):
                 self._add(name, "is no file of the run folder")
                 return None
-            image = read_image(path)
+            if self.storage is None or path.exists():
+                image = read_image(path)
+            else:
+                image = image_of(self.storage.get(path.parent.name, path.name), path)
         except (ImageError, OSError, ValueError, RuntimeError) as error:
             self._add(name, f"cannot be read: {error}")
             return None
