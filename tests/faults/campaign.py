@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from copyscope_core.canaries import CANARIES
+from copyscope_core.host import ManagedHost
 
 from .lab import PROMPTS, CampaignError, Client, Lab, ask, entries, numbers
 from .proxy import cutting_proxy
@@ -94,7 +95,7 @@ class Campaign:
                 if not self.pause(client):
                     client.wait()
                     break
-                lab.kill_kept()
+                lab.kill_host(lab.host)
                 kills += 1
                 ended = client.wait()
                 if ended.code == 2 and "Error: " not in ended.said:
@@ -103,6 +104,25 @@ class Campaign:
                 self.note("kill server", audit=out.name, stored=entries(out), code=ended.code)
             lab.finish(out, server=lab.host.url)
             self.frugal(out, lab.prompts(lab.folder / "kept.log") - before, kills)
+
+    def kill_one_of_two(self, wanted: int) -> None:
+        """``kill -9`` of one of two servers that share an audit; the other finishes it, in the same command."""
+        lab = self.lab
+        with ManagedHost(lab.comfyui, ("--cpu",), lab.folder / "second.log", lab.base) as second:
+            hosts = [lab.host, second]
+            while self.counts["kill one of two servers"] < wanted:
+                out = lab.new_out("shared")
+                client = lab.client(out, server=[host.url for host in hosts])
+                killed = self.chance.choice(hosts)
+                if self.pause(client):
+                    lab.kill_host(killed)
+                    self.note("kill one of two servers", audit=out.name, stored=entries(out))
+                ended = client.wait()
+                if ended.code != 0:
+                    raise CampaignError(f"{out.name}: one server was left, and the client said {ended.said[-500:]}")
+                lab.check(out)
+                if not killed.alive:
+                    killed.start()
 
     def kill_own_servers(self, wanted: int, both: bool) -> None:
         """``kill -9`` of the server that the client started, or of client and server at once."""
@@ -163,7 +183,7 @@ class Campaign:
                 time.sleep(self.chance.uniform(0.05, 1.0) * span)
                 if self._done(prompt):
                     break
-                lab.kill_kept()
+                lab.kill_host(lab.host)
                 lab.host.start()
                 stored = len(list(runs.glob("*/coalitions/*/entry.json")))
                 self.note("kill graph's server", stored=stored)
@@ -330,12 +350,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--comfyui", type=Path, default=Path.home() / "comfy" / "ComfyUI")
     parser.add_argument("--out", type=Path, required=True, help="folder for the campaign; emptied first")
-    parser.add_argument("--kills", type=int, default=120, help="kills in all")
+    parser.add_argument("--kills", type=int, default=130, help="kills in all")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", default="", help="faults to make, by name, with commas")
     arguments = parser.parse_args()
     lab = Lab(arguments.out.resolve(), arguments.comfyui.expanduser())
-    share = arguments.kills / 12
+    share = arguments.kills / 13
     with lab.host:
         campaign = Campaign(lab, random.Random(arguments.seed))
         faults: dict[str, Callable[[], None]] = {
@@ -348,6 +368,7 @@ def main() -> int:
             "hang": campaign.hang,
             "client": lambda: campaign.kill_clients(round(4 * share)),
             "server": lambda: campaign.kill_servers(round(3 * share)),
+            "shared": lambda: campaign.kill_one_of_two(round(1 * share)),
             "graph": lambda: campaign.kill_graph_servers(round(2 * share)),
             "own": lambda: campaign.kill_own_servers(round(1 * share), both=False),
             "both": lambda: campaign.kill_own_servers(round(2 * share), both=True),

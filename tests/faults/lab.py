@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -85,14 +86,15 @@ class Lab:
         for number, text in enumerate(words):
             (self.base / "orders" / str(number)).write_text(text, encoding="utf-8")
 
-    def client(self, out: Path, *, server: str | None = None, timeout: float = 120, cpu_seconds: int = 0) -> Client:
-        """Start ``copyscope audit`` on a server, or with a ComfyUI of its own where none is named."""
+    def client(self, out: Path, *, server: str | Sequence[str] = (), timeout: float = 120) -> Client:
+        """Start ``copyscope audit`` on one or more servers, or with a ComfyUI of its own where none is named."""
+        servers = [server] if isinstance(server, str) else server
         words = ["audit", self.file, "--reference", self.base / "input" / "ref", "--out", out, "--device", "cpu"]
         words += ["--seeds", SEEDS, "--timeout", timeout, "--comfyui", self.comfyui, "--base-directory", self.base]
-        words += ["--server", server] if server else ["--comfyui-arg=--cpu"]
+        words += [word for url in servers for word in ("--server", url)] or ["--comfyui-arg=--cpu"]
         return Client([str(word) for word in words], out, self.folder / "state")
 
-    def finish(self, out: Path, *, server: str | None = None) -> None:
+    def finish(self, out: Path, *, server: str | Sequence[str] = ()) -> None:
         """The same command once more; it must succeed and agree.
 
         Raises:
@@ -126,10 +128,10 @@ class Lab:
                 found.append(process)
         return found
 
-    def kill_kept(self) -> None:
-        """``kill -9`` of the kept server and all that it started."""
-        if self.host.pid is not None:
-            os.killpg(self.host.pid, signal.SIGKILL)
+    def kill_host(self, host: ManagedHost) -> None:
+        """``kill -9`` of a server and all that it started."""
+        if host.pid is not None:
+            os.killpg(host.pid, signal.SIGKILL)
 
     def graph(self) -> Workflow:
         """The same audit inside a graph."""
