@@ -151,7 +151,7 @@ def strangers(folder: Path) -> list[str]:
 
 def name_sha256(name: str) -> str:
     """SHA-256 of a file's name, whatever its bytes."""
-    return hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()
+    return hashlib.sha256(name.encode("utf-8", "backslashreplace")).hexdigest()
 
 
 def workflow_sha256(workflow: Any) -> str:

@@ -221,8 +221,9 @@ class Verifier:
         """Raises CopyScopeError where the report's features are not the extractor's."""
         if report.preprocessing != self.extractor.id:
             raise CopyScopeError(
-                f"The report's features are {report.preprocessing!r}, not {self.extractor.id!r}; "
-                "give --features as it was given for the report."
+                f"The report's features are {report.preprocessing!r}, not {self.extractor.id!r}; give --features as it "
+                "was given for the report, or verify with the version of CopyScope that made it"
+                f" ({report.environment.get('copyscope', 'not recorded')})."
             )
         return FeatureCache(self.folder / FEATURES, self.extractor)
 
