@@ -124,6 +124,8 @@ def audit(
     base_directory: opt.BaseDirectory = None,
     comfyui_arg: opt.ComfyUIArg = None,
     timeout: opt.Timeout = 900.0,
+    ray: opt.Ray = None,
+    storage: opt.Storage = None,
     control: opt.Control = None,
     distance: opt.Distance = None,
     features: opt.Features = None,
@@ -142,15 +144,17 @@ def audit(
         seeds=seeds, max_coalitions=max_coalitions, budget=budget, target_width=target_width, estimator=estimator,
         output=output, allow_paid_nodes=allow_paid_nodes, distance=opt.pick_distance(distance),
     )  # fmt: skip
-    choice = ServerChoice(tuple(server or ()), comfyui, base_directory, tuple(comfyui_arg or ()), timeout)
+    choice = ServerChoice(tuple(server or ()), comfyui, base_directory, tuple(comfyui_arg or ()), timeout, ray)
+    elsewhere = opt.pick_storage(storage)
     images = read_folder(reference)
     unrelated = [] if control is None else read_folder(control)
     extractor = opt.pick_extractor(features, device)
     try:
         with observer() as shown:
             result = run_audit(
-                workflow, images, out, settings, choice, shown, extractor, not hide_reference, unrelated, private
-            )
+                workflow, images, out, settings, choice, shown, extractor, not hide_reference, unrelated, private,
+                elsewhere,
+            )  # fmt: skip
     except KeyboardInterrupt:
         complain(f"Interrupted. What is finished is kept in {out}; run the same command again to go on.")
         raise typer.Exit(130) from None

@@ -14,7 +14,7 @@ from .batch import Batch, Images, QueuedAudit
 from .cli_options import server_addresses
 from .client import ComfyClient
 from .convert import convert, is_ui_format
-from .errors import WorkflowError
+from .errors import CopyScopeError, WorkflowError
 from .features import FeatureExtractor
 from .graph import parse_graph, read_json
 from .hashes import HashCache
@@ -24,9 +24,10 @@ from .model_files import LocalModels
 from .node_info import NodeCatalog, bundled_catalog
 from .observer import Observer
 from .plan import Plan, embedded_settings, make_plan
-from .runner import Server
+from .runner import Machine, Server
 from .runs import LOG_FILE, state_folder
 from .settings import AuditSettings
+from .storage import ImageStorage
 from .terminal import say, table
 
 
@@ -40,6 +41,7 @@ class ServerChoice:
         base_directory: its base directory.
         arguments: launch flags for it.
         timeout: seconds without progress after which it counts as hung.
+        ray: address of a Ray cluster on whose nodes ``comfyui`` is started.
     """
 
     servers: tuple[str, ...] = ()
@@ -47,6 +49,11 @@ class ServerChoice:
     base_directory: Path | None = None
     arguments: tuple[str, ...] = ()
     timeout: float = 900.0
+    ray: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.ray is not None and (self.servers or self.comfyui is None):
+            raise CopyScopeError("--ray starts ComfyUI on the cluster's nodes: give --comfyui, and no --server.")
 
     @property
     def given(self) -> bool:
@@ -61,7 +68,7 @@ def started_host(choice: ServerChoice, log_folder: Path | None, observer: Observ
     Raises:
         HostError: it cannot be started.
     """
-    if choice.comfyui is None or choice.servers:
+    if choice.comfyui is None or choice.servers or choice.ray:
         yield None
         return
     log_path = None if log_folder is None else log_folder / LOG_FILE
@@ -69,6 +76,22 @@ def started_host(choice: ServerChoice, log_folder: Path | None, observer: Observ
     observer.note(f"Starting ComfyUI in {host.comfyui} …")
     with host:
         yield host
+
+
+@contextlib.asynccontextmanager
+async def machines(choice: ServerChoice, host: ManagedHost | None, observer: Observer) -> AsyncIterator[list[Machine]]:
+    """The chosen servers, or those of the chosen cluster.
+
+    Raises:
+        HostError: one of them cannot be reached, or is too old; none of the cluster's can be started.
+    """
+    async with contextlib.AsyncExitStack() as stack:
+        if choice.ray is None:
+            yield [*await stack.enter_async_context(connected(choice, host))]
+        else:
+            from .ray_fleet import ray_machines
+
+            yield [*await stack.enter_async_context(ray_machines(choice.ray, choice, observer))]
 
 
 @contextlib.asynccontextmanager
@@ -89,7 +112,7 @@ async def connected(choice: ServerChoice, host: ManagedHost | None) -> AsyncIter
 
 
 async def plan_workflow(
-    workflow: Path, settings: AuditSettings, client: ComfyClient | None
+    workflow: Path, settings: AuditSettings, client: Machine | ComfyClient | None
 ) -> tuple[Plan, list[dict[str, str]]]:
     """Read, convert and plan a workflow; also what its conversion left out, as records for the report.
 
@@ -144,15 +167,17 @@ def run_audit(
     show_reference: bool = True,
     control: Sequence[ImageFile] = (),
     private: bool = False,
+    storage: ImageStorage | None = None,
 ) -> AuditResult:
     """What ``copyscope audit`` does. Raises CopyScopeError."""
 
     async def work(host: ManagedHost | None) -> AuditResult:
-        async with connected(choice, host) as servers:
-            plan, notes = await plan_workflow(workflow, settings, servers[0].client)
+        async with machines(choice, host, observer) as servers:
+            plan, notes = await plan_workflow(workflow, settings, servers[0])
             audit = Audit(
                 plan, servers, out, reference, extractor, observer, show_reference, notes, control, private=private
             )
+            audit.storage = storage
             return await audit.run()
 
     with started_host(choice, out, observer) as host:
@@ -172,10 +197,10 @@ def run_batch(
     made_with = {"features": extractor.id, "show_reference": show_reference, "private": private}
 
     async def work(host: ManagedHost | None) -> Batch:
-        async with connected(choice, host) as servers:
+        async with machines(choice, host, observer) as servers:
 
             async def prepare(item: QueuedAudit, reference: Images, control: Images, folder: Path) -> Audit:
-                plan, notes = await plan_workflow(item.workflow, item.settings, servers[0].client)
+                plan, notes = await plan_workflow(item.workflow, item.settings, servers[0])
                 return Audit(
                     plan, servers, folder, reference, extractor, observer, show_reference, notes, control,
                     private=private,

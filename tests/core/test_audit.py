@@ -29,6 +29,7 @@ from copyscope_core.runner import Server
 from copyscope_core.runs import list_runs
 from copyscope_core.server_context import split_image_name
 from copyscope_core.settings import AuditSettings
+from copyscope_core.storage import ImageStorage
 from copyscope_core.store import RunStore
 from copyscope_core.verify import Verifier
 
@@ -54,6 +55,7 @@ def audit(
     extractor: MeanColours | None = None,
     canaries: bool = False,
     private: bool = False,
+    storage: ImageStorage | None = None,
     **settings: Any,
 ) -> AuditResult:
     """One audit of two players (LoRA and prompt) into ``tmp_path/out``."""
@@ -69,6 +71,7 @@ def audit(
             servers = [Server(client, local=local) for client in clients]
             run = Audit(plan, servers, tmp_path / "out", reference, extractor or MeanColours())
             run.observer, run.canaries, run.private = observer or Notes(), canaries, private
+            run.storage = storage
             return await run.run()
 
     return asyncio.run(main())
