@@ -172,6 +172,7 @@ def batch(
     base_directory: opt.BaseDirectory = None,
     comfyui_arg: opt.ComfyUIArg = None,
     timeout: opt.Timeout = 900.0,
+    ray: opt.Ray = None,
     features: opt.Features = None,
     device: opt.Device = "auto",
     hide_reference: opt.HideReference = False,
@@ -183,7 +184,7 @@ def batch(
     from .cli_audit import ServerChoice, run_batch
 
     listed = read_queue(queue, opt.make_settings(settings_file, seeds=seeds))
-    choice = ServerChoice(tuple(server or ()), comfyui, base_directory, tuple(comfyui_arg or ()), timeout)
+    choice = ServerChoice(tuple(server or ()), comfyui, base_directory, tuple(comfyui_arg or ()), timeout, ray)
     extractor = opt.pick_extractor(features, device)
     try:
         with observer() as shown:
