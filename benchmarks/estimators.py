@@ -8,6 +8,7 @@ Games, each drawn anew by its number, with exact Shapley values by enumeration:
 - ``soum``: sums of 40 unanimity games of random sizes, the synthetic game of shapiq's own benchmarks.
 - ``pairs``: single effects, pairwise interactions, and 5% of noise on every coalition.
 - ``random``: every coalition's value is independent noise, where no structure can help.
+- ``planted``: real audits of LoRAs on a real ComfyUI, by FID (planted_many.py); five players with ``--players 5,8``.
 
 Every estimator gets the same number of coalitions. Error: mean |φ̂ − φ| over the players, by the mean |φ|. Printed are
 means over the games, the mean paired difference to ours with its 95% interval, and how many times as many coalitions
@@ -37,7 +38,8 @@ from copyscope_core.shapley import shapley_values
 from copyscope_core.statistics import intervals, student_quantile
 
 Floats = NDArray[np.float64]
-BUDGETS = {8: (40, 80, 160), 12: (64, 128, 256, 512), 16: (96, 192, 384, 768)}
+TABLES = Path(__file__).resolve().parent / "planted_many.json"
+BUDGETS = {5: (16, 22, 28), 8: (40, 80, 160), 12: (64, 128, 256, 512), 16: (96, 192, 384, 768)}
 
 
 def bent(n: int, rng: np.random.Generator) -> Floats:
@@ -74,6 +76,20 @@ GAMES: dict[str, Callable[[int, np.random.Generator], Floats]] = {
     "pairs": pairs,
     "random": random,
 }
+
+
+def draw(kind: str, n: int, games: int) -> list[Floats]:
+    """v of all coalitions of so many games; of the planted ones, all that there are.
+
+    Ours always draws the same coalitions of n players. Planted games of one workflow are much alike, so each has its
+    players in an order of its own.
+    """
+    if kind == "planted":
+        rows = [row for row in json.loads(TABLES.read_text(encoding="utf-8")) if row["players"] == n]
+        orders = [np.random.default_rng([231112847, game]).permutation(n) for game in range(len(rows))]
+        tables = [np.reshape(row["values"], (2,) * n) for row in rows]
+        return [table.transpose(order).ravel() for table, order in zip(tables, orders, strict=True)]
+    return [GAMES[kind](n, np.random.default_rng([231112847, game, n])) for game in range(games)]
 
 
 def _present(n: int) -> NDArray[np.int64]:
@@ -147,9 +163,8 @@ ESTIMATORS: dict[str, Callable[[Floats, int, int, int], tuple[Floats, Floats | N
 }  # fmt: skip
 
 
-def measure(kind: str, n: int, games: int) -> Iterator[tuple[int, str, Floats, float]]:
+def measure(drawn: list[Floats], n: int) -> Iterator[tuple[int, str, Floats, float]]:
     """(budget, estimator, error of each game, share of players whose interval holds φ)."""
-    drawn = [GAMES[kind](n, np.random.default_rng([231112847, game, n])) for game in range(games)]
     exact = [shapley_values(values) for values in drawn]
     for budget in BUDGETS[n]:
         for name, estimate in ESTIMATORS.items():
@@ -177,17 +192,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--games", type=int, default=50)
     parser.add_argument("--players", default="8,12,16")
-    parser.add_argument("--kinds", default=",".join(GAMES))
+    parser.add_argument("--kinds", default=",".join([*GAMES, "planted"]))
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     warnings.filterwarnings("ignore")
-    print(f"shapiq {metadata.version('shapiq')}, {options.games} games a cell")
+    print(f"shapiq {metadata.version('shapiq')}")
     rows = []
     for kind in options.kinds.split(","):
         for n in map(int, options.players.split(",")):
-            found = list(measure(kind, n, options.games))
+            games = draw(kind, n, options.games)
+            if not games:
+                continue
+            found = list(measure(games, n))
             own = {budget: errors for budget, name, errors, _ in found if name == "regression (ours)"}
-            print(f"\n{kind}, {n} players ({2**n:,} coalitions)")
+            print(f"\n{kind}, {n} players ({2**n:,} coalitions), {len(games)} games")
             for name in dict.fromkeys(name for _, name, _, _ in found):
                 mine = {budget: errors for budget, other, errors, _ in found if other == name}
                 means = {budget: float(errors.mean()) for budget, errors in mine.items()}

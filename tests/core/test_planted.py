@@ -56,6 +56,19 @@ def test_works_and_loras_exist() -> None:
     assert all(f"loras/copyscope-zoo-{name}.safetensors" in files for name in HELD_OUT)
 
 
+def test_games_of_many_players() -> None:
+    from planted_many import PLAYERS, TABLES, draw_workflows
+
+    for game in draw_workflows(3):
+        plan = make_plan(parse_graph(game.workflow()), bundled_catalog(), game.settings(1))
+        assert (len(plan.players), plan.batch, len(plan.design.masks)) == (PLAYERS, 4, 256)
+        assert len({part.artist for part in game.parts}) == PLAYERS
+    rows = json.loads(TABLES.read_text(encoding="utf-8"))
+    assert len(rows) >= 50
+    assert all(len(row["values"]) == 2 ** row["players"] and row["values"][0] == 0 for row in rows)
+    assert len({tuple(row["values"]) for row in rows}) == len(rows)
+
+
 def test_counting() -> None:
     pytest.importorskip("matplotlib")
     from planted_report import culprit_first, rate, tables
