@@ -184,6 +184,7 @@ class Audit:
         """
         computing = asyncio.Lock()
         tasks: dict[str, asyncio.Task[None]] = {}
+        others = len(entries) - sum(step in entries for step in steps)
 
         async def compute(entry: Entry, runner: Runner | None) -> None:
             made = {} if runner is None else await runner.features(entry)
@@ -197,7 +198,7 @@ class Audit:
             tasks[name] = asyncio.create_task(compute(entry, runner))
 
         async def work(runner: Runner, step: Step) -> None:
-            self.observer.step(sum(step in entries for step in steps), self.plan.label(step.mask))
+            self.observer.step(len(entries) - others, self.plan.label(step.mask))
             entry = entries[step] = await self._sample(store, context, runner, step)
             await follow(runner.name, entry, runner)
 
