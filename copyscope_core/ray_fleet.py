@@ -28,7 +28,7 @@ from .observer import Observer, Quiet
 from .plan import Plan
 from .runner import CoalitionRunner, Server, Step
 from .server_context import ServerContext
-from .storage import EXTRA, ImageStorage
+from .storage import ImageStorage
 from .store import Entry, RunStore, make_entry
 
 _START_SECONDS = 360.0
@@ -329,7 +329,7 @@ def _connected(address: str) -> Any:
     try:
         import ray
     except ImportError as error:
-        raise HostError(f"--ray needs Ray; install it here and on all nodes: {EXTRA}.") from error
+        raise HostError("--ray needs Ray; install it on all nodes: pip install 'copyscope[ray]'.") from error
     ours = not ray.is_initialized()
     if ours:
         own: dict[str, Any] = {"include_dashboard": False} if address == "local" else {}

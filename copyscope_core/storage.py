@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 
 from .errors import StoreError
 
-EXTRA = "pip install 'copyscope[ray]'"
 FOLDER = "coalitions"
 _KEY = re.compile(r"[0-9a-f]{64}\Z")
 _NAME = re.compile(r"[0-9]{4,9}\.png\Z")
@@ -30,7 +29,7 @@ class ImageStorage:
         try:
             from fsspec.core import url_to_fs
         except ImportError as error:
-            raise StoreError(f"--storage needs fsspec; install it: {EXTRA}.") from error
+            raise StoreError("--storage needs fsspec; install it: pip install 'copyscope[ray]'.") from error
         self.url = url
         local = "://" not in url or url.startswith(("file:", "local:"))
         options = {"auto_mkdir": True} if local else {"use_listings_cache": False}

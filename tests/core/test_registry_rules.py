@@ -30,6 +30,8 @@ PLACES = {
     "socket": {"host.py"},
     "urllib": {"host.py"},
     "aiohttp": {"client.py", "comfy_http.py", "routes.py"},
+    "ray": {"ray_fleet.py"},
+    "fsspec": {"storage.py"},
 }
 """Modules that reach out of the process, and the only files that may import them."""
 
