@@ -120,7 +120,8 @@ class Audit:
 
     async def _context(self) -> ServerContext:
         """What the servers have in common; those that no longer answer are left out while there are others."""
-        asked = [server.context(self.plan, self.observer) for server in self.servers]
+        observers = [self.observer, *(Quiet() for _ in self.servers[1:])]
+        asked = [server.context(self.plan, told) for server, told in zip(self.servers, observers, strict=True)]
         answers = await asyncio.gather(*asked, return_exceptions=True)
         contexts: dict[str, ServerContext] = {}
         left: list[Machine] = []
