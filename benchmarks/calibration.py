@@ -128,9 +128,12 @@ class SimulatedGame:
         spread = self.reference_spread[rng.permutation(len(self.spread))] if rng.random() < 0.5 else self.spread
         return replace(self, means=self.means - away, reference_spread=spread), away
 
-    def true_mmd(self, rng: np.random.Generator, given: Floats | None) -> Floats:
-        """Expected Gaussian-kernel value, (2**p,), to ``given`` references, or to all of them; by simulation."""
-        return self._simulated(rng, given, gaussian_kernel, 8)
+    def true_mmd(self, rng: np.random.Generator, n: int, given: Floats | None) -> Floats:
+        """Expected Gaussian-kernel value, (2**p,), to ``given`` references, or to all of them.
+
+        By simulation with at least 100 times as many images as the n that the intervals come from.
+        """
+        return self._simulated(rng, given, gaussian_kernel, max(2, n // 4))
 
     def _simulated(self, rng: np.random.Generator, given: Floats | None, kernel: Kernel, draws: int) -> Floats:
         big = 400
@@ -191,7 +194,10 @@ def one_game(job: tuple[int, int, int, int, int, bool, int]) -> dict[str, list[f
     fid = game.true_fid(rng, n, m, given)
     names = [f"{kind} {i}" for i, kind in enumerate(game.kinds)]
     masks = range(2**players)
-    result = evaluate(names, {k: x[k] for k in masks}, y, seeds={k: list(range(n)) for k in masks})
+    images, seeds = {k: x[k] for k in masks}, {k: list(range(n)) for k in masks}
+    unrelated, away = game.control(seed)
+    control = unrelated.references(rng, m)
+    result = evaluate(names, images, y, seeds=seeds, control=control + away)
     found: dict[str, list[float]] = {}
     live = np.array([kind != "nothing" for kind in game.kinds])
 
@@ -222,19 +228,12 @@ def one_game(job: tuple[int, int, int, int, int, bool, int]) -> dict[str, list[f
         truth = pair_interactions(fid[0] - fid)
         note("pair", intervals.pairs, truth, np.triu(live[:, None] & live[None, :], 1))
     if not skewed:
-        unrelated, away = game.control(seed)
-        control = unrelated.references(rng, m)
-        seen = evaluate(
-            names, {k: x[k] for k in masks}, y, seeds={k: list(range(n)) for k in masks}, control=control + away
-        ).uncertainty
-        if seen is not None and seen.contrast is not None:
+        if intervals.contrast is not None:
             against = unrelated.true_fid(rng, n, m, None if given is None else control)
-            note("contrast", seen.contrast, phi - phi_of(against), live)
-        mmd = evaluate(
-            names, {k: x[k] for k in masks}, y, seeds={k: list(range(n)) for k in masks}, distance="mmd"
-        ).uncertainty
+            note("contrast", intervals.contrast, phi - phi_of(against), live)
+        mmd = evaluate(names, images, y, seeds=seeds, distance="mmd").uncertainty
         if mmd is not None:
-            note("MMD φ", mmd.shapley, phi_of(game.true_mmd(rng, given)), live)
+            note("MMD φ", mmd.shapley, phi_of(game.true_mmd(rng, n, given)), live)
     if intervals.kid_shapley is not None:
         note("KID φ", intervals.kid_shapley, phi_of(game.true_kid(rng, given)), live)
     if bootstrap:

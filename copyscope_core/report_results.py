@@ -28,7 +28,8 @@ from .statistics import DRAWS, LEVEL, RESAMPLING_SEED
 
 METHOD = (
     "jackknife: each seed (its whole batch, in every combination at once), and each reference image where there are "
-    "at least 8, is left out in turn; Student's t with Satterthwaite's degrees of freedom"
+    "at least 8, is left out in turn, what both do together is counted once; Student's t with Satterthwaite's degrees "
+    "of freedom"
 )
 
 
