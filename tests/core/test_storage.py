@@ -126,3 +126,14 @@ def test_a_storage_that_cannot_be_used_is_one_sentence(monkeypatch: pytest.Monke
     monkeypatch.setitem(sys.modules, "fsspec.core", None)
     with pytest.raises(StoreError, match=r"needs fsspec; install it: pip install 'copyscope\[ray\]'"):
         ImageStorage("s3://bucket/prefix")
+
+
+def test_what_looks_broken_is_told_without_reading_images_again(server: FakeComfy, tmp_path: Path) -> None:
+    noise = server.paint
+    server.paint = lambda digest, number: noise(digest, number) * (number > 1)
+    first = audit(server, tmp_path)
+    again = audit(server, tmp_path)
+    told = [warning.message for warning in first.report.warnings if warning.code == "defective_images"]
+    assert len(told) == 1
+    assert "style + prompt, seed +0 is entirely black" in told[0]
+    assert results(again.report) == results(first.report)
