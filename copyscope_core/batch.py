@@ -23,7 +23,7 @@ from . import __version__
 from .audit import Audit
 from .batch_table import Row, require_pyarrow, rows_of_failure, rows_of_report, write_table
 from .client_errors import ServerHangError, ServerLostError, ServerUnreachableError
-from .errors import CopyScopeError
+from .errors import CopyScopeError, StoreError
 from .files import read_plain, write_json_atomic
 from .graph import read_json
 from .images import ImageFile, read_folder
@@ -173,7 +173,7 @@ class Batch:
             audit = await self.prepare(item, reference, control, self._folder(item))
             audit.pool = pool
             result = await audit.run()
-        except (ServerLostError, ServerHangError, ServerUnreachableError):
+        except (ServerLostError, ServerHangError, ServerUnreachableError, StoreError):
             raise
         except CopyScopeError as error:
             self.failed[item.id] = str(error)

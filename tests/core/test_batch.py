@@ -14,7 +14,7 @@ from pyarrow import parquet
 from copyscope_core.batch import Batch, read_queue
 from copyscope_core.cli_audit import ServerChoice, run_batch
 from copyscope_core.client_errors import ServerLostError
-from copyscope_core.errors import CopyScopeError
+from copyscope_core.errors import CopyScopeError, StoreError
 from copyscope_core.settings import AuditSettings
 from copyscope_core.verify import Verifier
 
@@ -124,6 +124,14 @@ def test_a_dead_server_ends_the_batch_and_what_is_finished_is_in_the_table(serve
     server.before = lambda number: server.stop() if number == PER_AUDIT + CANARIES + 2 else None
     with pytest.raises(ServerLostError):
         run(server, tmp_path, queue)
+    assert {row["audit"] for row in rows(tmp_path)} == {"a"}
+
+
+def test_a_folder_that_cannot_be_written_ends_the_batch(server: FakeComfy, tmp_path: Path) -> None:
+    (tmp_path / "out" / "audits").mkdir(parents=True)
+    (tmp_path / "out" / "audits" / "b").write_text("in the way", encoding="utf-8")
+    with pytest.raises(StoreError, match="cannot be written"):
+        run(server, tmp_path, queue_of(tmp_path, line("a"), line("b", "hiroshige"), line("c")))
     assert {row["audit"] for row in rows(tmp_path)} == {"a"}
 
 
