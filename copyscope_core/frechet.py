@@ -21,7 +21,7 @@ WELL_CONDITIONED = 1e-4
 """Smallest pivot of a Cholesky factor that is trusted, relative to the largest."""
 
 SQUARED = 1024
-"""From this size on singular values are roots of eigenvalues, where that is accurate: it takes a quarter of the time."""
+"""From this size on singular values are roots of eigenvalues, where that is accurate: a quarter of the time."""
 
 SQUARED_ERROR = 1e-9
 """What a covariance part may be off by at most, relative to itself, for the sake of that."""
