@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Generic, Protocol, TypeVar
 
 from .client_errors import ServerHangError, ServerLostError, ServerUnreachableError
+from .errors import HostError
 from .observer import Observer
 from .runner import Step
+
+MOST_LOST = 3
+"""Workers that one step may end before it is given up, lest it end them all."""
 
 
 class Worker(Protocol):
@@ -41,7 +46,8 @@ async def spread(
         elsewhere: step → name of a worker that leaves it to another one, where there is another.
 
     Raises:
-        HostError: a step cannot be run, or no worker is left; the other steps in flight are cancelled.
+        HostError: a step cannot be run or has ended too many workers, or none is left; the other steps in flight are
+            cancelled.
     """
     queue = _Queue(steps, elsewhere or {}, list(workers))
 
@@ -53,6 +59,10 @@ async def spread(
                 await queue.leave(worker, step)
                 if not queue.workers:
                     raise
+                if queue.losses[step] == MOST_LOST:
+                    raise HostError(
+                        f"{error} One and the same coalition has ended {MOST_LOST} servers, so it is tried on no other."
+                    ) from error
                 observer.note(f"{error} Its work goes to the other servers.")
                 return
             await queue.finish(step)
@@ -77,6 +87,7 @@ class _Queue(Generic[W]):
         self._begun: dict[str, int] = {}
         self._running: set[Step] = set()
         self._changed = asyncio.Condition()
+        self.losses: Counter[Step] = Counter()
 
     async def take(self, worker: W) -> Step | None:
         """The worker's next step; None when all are finished."""
@@ -102,10 +113,12 @@ class _Queue(Generic[W]):
             self._changed.notify_all()
 
     async def leave(self, worker: W, step: Step) -> None:
-        """The worker is gone, and its step waits again."""
+        """The worker is gone, and its step waits again, unless it has ended too many."""
         async with self._changed:
             self.workers.remove(worker)
             self._begun.pop(worker.name, None)
             self._running.remove(step)
-            self._waiting.insert(0, step)
+            self.losses[step] += 1
+            if self.losses[step] < MOST_LOST:
+                self._waiting.insert(0, step)
             self._changed.notify_all()

@@ -13,7 +13,7 @@ from fakecomfy import FakeComfy, fake_comfy
 from copyscope_core.cli_options import SERVER_VARIABLE, server_addresses
 from copyscope_core.client_errors import ServerLostError
 from copyscope_core.errors import CopyScopeError, HostError
-from copyscope_core.fleet import spread
+from copyscope_core.fleet import MOST_LOST, spread
 from copyscope_core.observer import Quiet
 from copyscope_core.runner import Step
 
@@ -79,6 +79,20 @@ def test_a_step_is_left_to_another_worker_as_long_as_there_is_one() -> None:
     assert again in done["two"]
     steps = [Step(1, 0), Step(1, 1), Step(1, 2), again]
     assert again in shared_out(steps, elsewhere={again: "one"}, dying="two", after=0)["one"]
+
+
+def test_a_step_that_ends_one_worker_after_the_other_is_given_up() -> None:
+    lost = []
+
+    async def work(hand: Hand, step: Step) -> None:
+        await asyncio.sleep(0)
+        if step.mask == 3:
+            lost.append(hand.name)
+            raise ServerLostError("It died.")
+
+    with pytest.raises(HostError, match=f"has ended {MOST_LOST} servers"):
+        asyncio.run(spread([Step(1, 0), Step(3, 0)], [Hand(name) for name in "abcde"], work, Quiet()))
+    assert len(set(lost)) == MOST_LOST
 
 
 def test_an_error_that_no_other_worker_could_mend_cancels_what_is_in_flight() -> None:
