@@ -17,7 +17,6 @@ import asyncio
 import hashlib
 import io
 import itertools
-import math
 import random
 import selectors
 import statistics
@@ -82,8 +81,8 @@ def main() -> None:
     words.add_argument("--start", type=float)
     words.add_argument("--end", type=float)
     words.add_argument("--load", type=float, default=5.0, help="seconds in which another coalition's models are loaded")
-    words.add_argument("--life", type=float, default=100.0, help="mean hours after which a GPU dies")
-    words.add_argument("--audits", type=int, default=10, help="in a batch")
+    words.add_argument("--life", type=float, default=1000.0, help="mean hours after which a GPU dies")
+    words.add_argument("--audits", type=int, default=3, help="in a batch")
     given = words.parse_args()
     heading()
     known = (given.driver, given.node, given.start, given.end)
@@ -353,52 +352,46 @@ class Fleet:
 
 def simulate(costs: Costs, sampler: float, load: float, life: float, audits: int) -> None:
     """Print a table of audits and batches by GPUs."""
-    images = SEEDS << PLAYERS
     print(
         f"\n{sampler:g} s an image, {load:g} s to load models, a GPU dies after {life:g} h in the mean; an audit is "
-        f"{images:,} images, a batch {audits:,} audits"
+        f"{SEEDS << PLAYERS:,} images, a batch {audits:,} audits"
     )
     print(
-        f"{'GPUs':>6} {'audit':>10} {'in use':>7} {'batch':>10} {'in use':>7} {'driver':>7} {'lost':>5} "
-        f"{'scheduler':>10}"
+        f"{'GPUs':>6} {'one audit':>10} {'batch':>10} {'images/s':>9} {'GPUs used':>10} {'driver':>7} {'GPUs lost':>10}"
     )
-    for count in (1, 4, 10, 30, 100, 300, 1000):
-        row = [run(costs, sampler, load, life, count, number) for number in (1, audits)]
-        (one, one_used, _, _, _), (many, many_used, busy, lost, spent) = row
-        print(
-            f"{count:6,} {clock(one):>10} {one_used:7.0%} {clock(many):>10} {many_used:7.0%} {busy:7.0%} {lost:5} "
-            f"{1000 * spent:7.2f} ms",
-            flush=True,
-        )
-    print(f"The driver alone could feed {(sampler + costs.node) / costs.driver:,.0f} GPUs.")
+    for count in (1, 10, 30, 100, 300, 1000):
+        print(f"{count:6,} {run(costs, sampler, load, life, count, audits)}", flush=True)
+    print(f"The driver alone could feed {(sampler + load / SEEDS + costs.node) / costs.driver:,.0f} GPUs.")
 
 
-def run(
-    costs: Costs, sampler: float, load: float, life: float, count: int, audits: int
-) -> tuple[float, float, float, int, float]:
-    """Virtual seconds, part of GPU time in the sampler, part of driver time at work, GPUs lost, real seconds a step."""
+def run(costs: Costs, sampler: float, load: float, life: float, count: int, audits: int) -> str:
+    """A row: hours of the first audit with the actors' start and of the batch, images a second, the parts of the time
+    that GPUs sample and the driver works, and how many GPUs died."""
     rng = random.Random(count)
     loop = VirtualLoop()
-    gpus = [
-        Gpu(f"GPU {n}", costs.start + (rng.expovariate(1 / (3600 * life)) if life else math.inf)) for n in range(count)
-    ]
+    gpus = [Gpu(f"GPU {number}", costs.start + rng.expovariate(1 / (3600 * life))) for number in range(count)]
+    fleet = Fleet(costs, sampler, load, list(gpus))
+    ends = []
 
-    async def all_audits() -> Fleet:
-        fleet = Fleet(costs, sampler, load, list(gpus))
+    async def batch() -> None:
         await asyncio.sleep(costs.start)
         for _ in range(audits):
             await fleet.audit()
-        return fleet
+            ends.append(loop.time())
 
-    started = time.perf_counter()
     try:
-        fleet = loop.run_until_complete(all_audits())
+        loop.run_until_complete(batch())
+    except ServerLostError:
+        return f"all dead after {clock(loop.time())}"
     finally:
         loop.close()
-    spent = (time.perf_counter() - started) / (audits * (SEEDS << PLAYERS))
-    wall = loop.time()
+    wall = ends[-1]
     used = sum(gpu.busy for gpu in gpus) / sum(min(wall, gpu.dies) for gpu in gpus)
-    return wall, used, fleet.driver / wall, count - len(fleet.gpus), spent
+    rate = audits * (SEEDS << PLAYERS) / wall
+    return (
+        f"{clock(ends[0]):>10} {clock(wall):>10} {rate:9.2f} {used:10.0%} {fleet.driver / wall:7.0%} "
+        f"{count - len(fleet.gpus):10}"
+    )
 
 
 def clock(seconds: float) -> str:
