@@ -125,12 +125,18 @@ class _Replicates:
     deletions: Deletions
     images: _ImageReplicates | None
 
-    def sources(self, result: Callable[[Floats], Floats]) -> list[Source]:
-        """Where chance comes from in a result: a function of the distances (…, K)."""
+    def sources(self, result: Callable[[Floats], Floats], *, once: bool = True) -> list[Source]:
+        """Where chance comes from in a result.
+
+        Args:
+            result: a function of the distances (…, K).
+            once: what seeds and images do only together is counted once, and not in the variance of each.
+        """
         found = [self.deletions.source(result(self.by_seed))]
         if self.images is not None:
+            images = self.images.deletions.source(result(self.images.by_image))
             joint = joint_variance(*self.images.both_deletions, result(self.images.by_both))
-            found.append(self.images.deletions.source(result(self.images.by_image)).without(joint))
+            found.append(images.without(joint) if once else images)
         return found
 
 
@@ -233,7 +239,8 @@ def resample(
         group_shapley=None if grouped is None else intervals(table @ phi, grouped),
         group_share=None if grouped is None or not np.any(table @ phi) else share_intervals(table @ phi, grouped),
         pairs=None if estimates.pairs is None else _pair_intervals(estimates.pairs, chosen, shapley_ends),
-        fid=intervals(estimates.fid, fid.sources(lambda distances: distances)),
+        # FIDs themselves are skewed: with less than the sum their intervals miss too often (docs/uncertainty.md).
+        fid=intervals(estimates.fid, fid.sources(lambda distances: distances, once=False)),
         kid_shapley=(
             intervals(design.shapley(kid_values), [*kid.sources(shapley), *design.sampling(kid_values)])
             if kid_values is not None and np.isfinite(kid.by_seed).all()
