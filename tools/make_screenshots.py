@@ -7,6 +7,7 @@ carries works by Hokusai, ``character-sd15`` works by Renoir, and the reference 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 import tempfile
@@ -40,6 +41,7 @@ WAIT = 600_000
 
 
 def main() -> None:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # as fast for models this small, and faster on a busy machine
     with tempfile.TemporaryDirectory(prefix="copyscope-screenshots-", ignore_cleanup_errors=True) as scratch:
         base = Path(scratch)
         for name, (kind, options) in MODELS.items():
@@ -72,7 +74,9 @@ def audit(page: Page) -> None:
     frontend.fit(page)
     photograph(page, "opened-workflow")
     frontend.queue(page)
-    page.wait_for_function("() => /^[4-9] of/.test(document.querySelector('.cs-now')?.textContent ?? '')", timeout=WAIT)
+    page.wait_for_function(
+        "() => /^Running [5-9] of/.test(document.querySelector('.cs-now')?.textContent ?? '')", timeout=WAIT
+    )
     close_up(page, 21, "progress")
     page.locator(".cs-headline").wait_for(timeout=WAIT)
     page.locator(".cs-now").get_by_text("Audit done").wait_for(timeout=WAIT)

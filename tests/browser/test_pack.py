@@ -100,6 +100,8 @@ def test_report_shows_ranked_bars_coalitions_and_the_full_report(opened: Page) -
     assert [text[0] for text in shown] == ["+", "+", "−"]
     assert page.locator(".cs-toward").count() == 2
     assert page.locator(".cs-whisker").count() == 3
+    low, high = (f"{value:.1f}".replace("-", "−") for value in ranked[0]["shapley_interval"])
+    assert page.locator(".cs-value small").first.inner_text() == f"{low} to {high}"
     assert page.locator(".cs-tile").count() == 8
     link = page.locator(".cs-report a.cs-button")
     assert link.get_attribute("href").endswith(f"/copyscope/runs/{fakes.RUN}/report.html")
@@ -107,6 +109,17 @@ def test_report_shows_ranked_bars_coalitions_and_the_full_report(opened: Page) -
     widths = page.locator(".cs-bar").evaluate_all("(bars) => bars.map((bar) => bar.getBoundingClientRect().width)")
     phi = [abs(player["shapley"]) for player in ranked]
     assert widths[0] / widths[2] == pytest.approx(phi[0] / phi[2], rel=0.02)
+
+
+def test_what_changes_how_to_read_it_is_not_folded_away(opened: Page) -> None:
+    output = fakes.output()
+    execute(opened, output)
+    warnings = output["copyscope_report"][0]["warnings"]
+    few, note = (next(item["message"] for item in warnings if item["code"] == code) for code in ("few_images", "note"))
+    assert opened.locator(".cs-warnings > ul").get_by_text(few).is_visible()
+    assert not opened.locator(".cs-warnings").get_by_text(note).is_visible()
+    opened.locator(".cs-warnings summary").click()
+    assert opened.locator(".cs-warnings").get_by_text(note).is_visible()
 
 
 def test_no_whiskers_without_intervals(opened: Page) -> None:
@@ -175,6 +188,9 @@ def test_progress_says_which_how_many_and_how_long(opened: Page) -> None:
     assert "3 of 9 runs: style & more, seed +3" in panel.inner_text()
     assert "6 left, about" in panel.inner_text()
     assert page.locator(".cs-track").get_attribute("aria-valuenow") == "3"
+    say(page, "Running 4 of 9: style & more, seed +4")
+    assert "Running 4 of 9: style & more, seed +4" in panel.inner_text()
+    assert "6 left, about" in panel.inner_text(), "what is left stays while the next one runs"
     names = page.evaluate("() => window.app.graph.getNodeById(21).widgets.map((widget) => widget.name)")
     assert names == ["seeds", "max_coalitions", "$$node-text-preview"], "the front end must not write it once more"
     page.evaluate("() => window.app.api.dispatchCustomEvent('execution_interrupted', {})")

@@ -1,6 +1,7 @@
 /** Live progress of an audit on its enumerator: which coalition, how many are left, how long it will take. */
 import { duration, h } from './dom.js'
 
+const RUNNING = /^Running (\d+) of (\d+): (.*)$/s
 const STEP = /^(\d+) of (\d+): (.*)$/s
 const PLAN = /^(\d+) coalitions? of (\d+) players?: (\d+) runs? to do, (\d+) stored$/
 
@@ -39,10 +40,16 @@ export class ProgressView {
       this.onResize()
     }
     const plan = PLAN.exec(text)
+    const running = RUNNING.exec(text)
     const step = STEP.exec(text)
     if (plan) {
       this.reset(Number(plan[3]))
       this.draw(text, this.total ? 'Loading models…' : 'Nothing to run: every coalition is stored.')
+    } else if (running) {
+      const [next, total] = [Number(running[1]), Number(running[2])]
+      if (total !== this.total || next <= this.finished) this.reset(total)
+      this.finished = next - 1
+      this.draw(text, this.finished ? this.remaining() : 'Loading models…')
     } else if (step) {
       const [done, total] = [Number(step[1]), Number(step[2])]
       if (total !== this.total || done < this.finished) this.reset(total)

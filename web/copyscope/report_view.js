@@ -2,6 +2,8 @@
 import { digitsFor, h, mayBeChance, number, percent, signed, unit } from './dom.js'
 import { coalitionGrid } from './coalition_grid.js'
 
+/** Warnings that tell what was done rather than how to read the result. */
+const NOTES = ['note', 'plan', 'conversion', 'input_image']
 const RUN = /^copyscope\/([0-9a-f]{16})$/
 
 /**
@@ -79,10 +81,16 @@ export class ReportView {
 
 function warnings(items) {
   if (!items.length) return null
-  const list = h('ul', {}, ...items.map((item) => h('li', {}, item.message)))
-  if (items.length === 1) return h('div', { class: 'cs-warnings' }, list)
-  const summary = h('summary', {}, `${items.length} things to know before you read this`)
-  return h('details', { class: 'cs-warnings' }, summary, list)
+  const list = (some) => h('ul', {}, ...some.map((item) => h('li', {}, item.message)))
+  const serious = items.filter(({ code }) => !NOTES.includes(code))
+  const notes = items.filter(({ code }) => NOTES.includes(code))
+  const summary = h('summary', {}, notes.length === 1 ? '1 note on what was run' : `${notes.length} notes on what was run`)
+  return h(
+    'div',
+    { class: 'cs-warnings' },
+    serious.length ? list(serious) : null,
+    notes.length ? h('details', {}, summary, list(notes)) : null,
+  )
 }
 
 function locked(items) {
@@ -118,11 +126,12 @@ function bars(players, name) {
 function bar(player, { place, width, digits, name }) {
   const value = player.no_effect ? 'no effect' : signed(player.shapley, digits)
   const share = player.no_effect ? '' : percent(player.share)
-  const interval = player.shapley_interval
+  const interval = player.no_effect ? null : player.shapley_interval
+  const ends = interval && `${number(interval[0], digits)} to ${number(interval[1], digits)}`
   const told = [
     `${player.name} (${player.kind}): ${value}${player.no_effect ? '' : ` ${name} points`}`,
     share && `share ${share}`,
-    interval && `95% interval ${number(interval[0], digits)} to ${number(interval[1], digits)}`,
+    ends && `95% interval ${ends}`,
     mayBeChance(player) && 'may be chance',
     `leave-one-out ${signed(player.leave_one_out, digits)}`,
     player.indistinguishable_from?.length && `not told apart from ${player.indistinguishable_from.join(', ')}`,
@@ -140,7 +149,13 @@ function bar(player, { place, width, digits, name }) {
     { class: 'cs-row', role: 'listitem', tabindex: 0, title: text, 'aria-label': text },
     h('div', { class: 'cs-name' }, h('b', {}, player.name), h('span', { class: 'cs-soft' }, player.kind)),
     h('div', { class: 'cs-plot' }, fill, whisker, h('div', { class: 'cs-zero', style: { left: place(0) } })),
-    h('div', { class: 'cs-value' }, h('b', {}, value), h('span', { class: 'cs-soft' }, share)),
+    h(
+      'div',
+      { class: 'cs-value' },
+      h('b', {}, value),
+      h('span', { class: 'cs-soft' }, share),
+      ends && h('small', { class: 'cs-soft' }, ends),
+    ),
   )
 }
 
