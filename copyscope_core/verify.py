@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -307,17 +308,24 @@ class Verifier:
                 path = root / str(folders[str(item.mask)])
                 if not path.resolve().is_relative_to(root.resolve()):
                     raise ImageError(f"{path} leads out of {root}")
-                present = {image.pixel_sha256: image for image in read_folder(path)}
+                present = read_folder(path)
             except (ImageError, KeyError, OSError, ValueError, RuntimeError) as error:
-                self._add(where, f"cannot be read: {error} --images DIR says where they are")
+                hint = "" if root.is_dir() else " --images DIR says where they are."
+                self._add(where, f"cannot be read: {error}{hint}")
                 continue
+            by_pixels = {image.pixel_sha256: image for image in present}
             found = []
             for record in item.image_files:
-                image = present.get(str(record.pixel_sha256))
+                image = by_pixels.get(str(record.pixel_sha256))
                 if image is None:
                     self._add(f"{where}: {record.file}", "is missing or has other pixels than the report says")
                 elif (checked := self._checked(f"{where}: {record.file}", image, record)) is not None:
                     found.append(checked)
+            unknown = Counter(str(record.pixel_sha256) for record in item.image_files)
+            for image in present:
+                unknown[image.pixel_sha256] -= 1
+                if unknown[image.pixel_sha256] < 0:
+                    self._add(f"{where}: {image.name}", "was added: the report does not know it")
             yield item.mask, found
 
     def _features_again(self, report: Report, images: Sequence[ImageFile]) -> None:

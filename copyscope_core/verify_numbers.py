@@ -35,6 +35,9 @@ RELATIVE = 1e-6
 ABSOLUTE = 1e-9
 """Of the largest distance: what other processors may round differently."""
 
+LONGEST = 60
+"""Characters of a value that are shown."""
+
 Row = Callable[[str], NDArray[np.float32] | None]
 """Gives the stored features (d,) of a pixel hash, or None."""
 
@@ -152,7 +155,8 @@ def compare_numbers(report: Report, features: Features, evaluation: Evaluation) 
     for path, wanted, have in _leaves(expected, found, ""):
         count += 1
         if not _equal(wanted, have, slack):
-            message = f"is {_text(have)}, but {_text(wanted)} when computed again"
+            have_text, wanted_text = _texts(have, wanted)
+            message = f"is {have_text}, but {wanted_text} when computed again"
             findings.append(Finding(f"report.json: {path}", message))
     codes = {warning.code for warning in report.warnings}
     findings += [
@@ -211,8 +215,13 @@ def _equal(wanted: Any, have: Any, slack: float) -> bool:
     return type(wanted) is type(have) and wanted == have
 
 
-def _text(value: Any) -> str:
-    if isinstance(value, float):
-        return number(value, 6)
-    text = "null" if value is None else str(value)
-    return text if len(text) <= 60 else text[:60] + "…"
+def _texts(one: Any, other: Any) -> tuple[str, str]:
+    """Two values that differ as text; of long ones the part from which on they do."""
+    texts = [number(v, 6) if isinstance(v, float) else "null" if v is None else str(v) for v in (one, other)]
+    same = next((k for k, (a, b) in enumerate(zip(*texts, strict=False)) if a != b), min(map(len, texts)))
+    start = max(0, same - LONGEST // 3) if max(map(len, texts)) > LONGEST else 0
+    first, second = (
+        ("…" if start else "") + text[start : start + LONGEST] + ("…" if len(text) > start + LONGEST else "")
+        for text in texts
+    )
+    return first, second

@@ -125,6 +125,20 @@ def test_a_file_that_is_none_of_ours_is_named_too(run: Path, name: str) -> None:
     assert named(verify(run)) == [name]
 
 
+def test_an_image_added_to_what_was_scored_is_named(run: Path) -> None:
+    folder = run / "images" / "a"
+    shutil.copy(folder / "000.png", folder / "zz.png")
+    (run / "images" / "b" / "new.png").write_bytes(png_bytes(7))
+    assert named(verify(run)) == ["images of base: new.png", "images of style: zz.png"]
+
+
+def test_a_damaged_image_of_what_was_scored_is_named(run: Path) -> None:
+    (run / "images" / "a" / "001.png").write_bytes(b"no image")
+    (finding,) = verify(run).findings
+    assert "001.png" in finding.message
+    assert "--images" not in finding.message
+
+
 def test_what_lay_there_before_is_not_called_added(run: Path) -> None:
     before = run / "out" / "artist" / "work.png"
     before.parent.mkdir()

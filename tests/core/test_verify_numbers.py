@@ -18,7 +18,7 @@ from copyscope_core.report import build_report
 from copyscope_core.report_schema import Report
 from copyscope_core.sampling import sampling_record
 from copyscope_core.settings import AuditSettings
-from copyscope_core.verify_numbers import compare_numbers, design_of, evaluate_again, stored_features
+from copyscope_core.verify_numbers import _texts, compare_numbers, design_of, evaluate_again, stored_features
 
 NAMES = tuple("abcdef")
 GROUPS = ((0, 1, 2), (3,), (4, 5))
@@ -95,3 +95,12 @@ def test_a_design_that_does_not_fit_its_coalitions_is_refused() -> None:
             design_of(report.model_copy(update={"sampling": sampling}))
     with pytest.raises(GameError, match="do not fit"):
         design_of(report.model_copy(update={"sampling": None}))
+
+
+def test_long_texts_are_shown_from_where_they_differ() -> None:
+    assert _texts(1.5, None) == ("1.500000", "null")
+    one, other = _texts("same " * 30 + "old end", "same " * 30 + "new end")
+    assert one.endswith("same old end")
+    assert other.endswith("same new end")
+    assert one.startswith("…")
+    assert _texts("a" * 100, "b")[1] == "b"
