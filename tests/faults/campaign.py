@@ -59,9 +59,16 @@ class Campaign:
         print(f"{fault} {self.counts[fault]} {facts}", flush=True)
 
     def pause(self, client: Client) -> bool:
-        """Wait for a random moment of an audit; False where the client ended before."""
+        """Wait for a random moment of an audit; False where the client ended before.
+
+        A whole audit that ends before says anew how long one takes, for the machine's load changes.
+        """
         limit = client.started + self.chance.uniform(0.15, 1.0) * self.span
-        while time.monotonic() < limit and client.running:
+        while time.monotonic() < limit:
+            if not client.running:
+                if client.fresh:
+                    self.span = time.monotonic() - client.started
+                return False
             time.sleep(0.01)
         return client.running
 

@@ -145,6 +145,7 @@ class Client:
 
     def __init__(self, words: list[str], out: Path, state: Path) -> None:
         self.out = out
+        self.fresh = entries(out) == 0
         self.started = time.monotonic()
         environment = {**os.environ, "COPYSCOPE_STATE_DIR": str(state), "PYTHONUTF8": "1"}
         self.errors = out.with_name(out.name + ".stderr")
