@@ -44,7 +44,7 @@ from copyscope_core.keys import RunContext
 from copyscope_core.node_info import bundled_catalog
 from copyscope_core.observer import Observer, Quiet
 from copyscope_core.plan import Plan, make_plan
-from copyscope_core.runner import CoalitionRunner, Server, Step
+from copyscope_core.runner import Step
 from copyscope_core.server_context import ServerContext
 from copyscope_core.settings import AuditSettings
 from copyscope_core.storage import ImageStorage
@@ -143,25 +143,25 @@ def noise_png(side: int = SIDE) -> bytes:
 
 async def client_cost(url: str) -> tuple[float, float]:
     """Median seconds that the client adds to a prompt, and that the server says the prompt took."""
-    graph = {
-        "1": {"class_type": "EmptyImage", "inputs": {"width": SIDE, "height": SIDE, "batch_size": 1, "color": 0}},
-        "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "x"}},
-    }
-    plan = make_plan(parse_graph(graph), bundled_catalog(), AuditSettings())
     client_seconds, prompt_seconds = [], []
     async with ComfyClient(url) as client:
-        runner = CoalitionRunner(plan, Server(client), Quiet())
-        await runner.images(Step(0, 0))
-        for number in range(ROUNDS):
+        for number in range(ROUNDS + 1):
+            size = {"width": SIDE, "height": SIDE, "batch_size": 1, "color": number}
+            prompt = {
+                "1": {"class_type": "EmptyImage", "inputs": size},
+                "2": {"class_type": "PreviewImage", "inputs": {"images": ["1", 0]}},
+            }
             at: dict[str, float] = {}
             started = time.perf_counter()
-            await runner.images(
-                Step(0, 0, str(number)), lambda kind, _, at=at: at.setdefault(kind, time.perf_counter())
-            )
+            done = await client.run(prompt, lambda kind, _, at=at: at.setdefault(kind, time.perf_counter()))
+            at.setdefault("execution_success", time.perf_counter())
+            image = done["outputs"]["2"]["images"][0]
+            await client.fetch_image(image["filename"], image["subfolder"], image["type"])
             ended = time.perf_counter()
-            server = at["execution_success"] - at["execution_start"]
-            prompt_seconds.append(server)
-            client_seconds.append(ended - started - server)
+            server = at["execution_success"] - at.get("execution_start", started)
+            if number:  # the first one opens the connection
+                prompt_seconds.append(server)
+                client_seconds.append(ended - started - server)
     return statistics.median(client_seconds), statistics.median(prompt_seconds)
 
 
