@@ -20,12 +20,6 @@ Matrix = npt.NDArray[np.float64]
 WELL_CONDITIONED = 1e-4
 """Smallest pivot of a Cholesky factor that is trusted, relative to the largest."""
 
-SQUARED = 1024
-"""From this size on singular values are roots of eigenvalues, where that is accurate: a quarter of the time."""
-
-SQUARED_ERROR = 1e-9
-"""What a covariance part may be off by at most, relative to itself, for the sake of that."""
-
 ROUNDING = 1e-9
 """A covariance part above −ROUNDING·(tr Σ₁ + tr Σ₂) and below 0 is rounding, and becomes 0."""
 
@@ -142,26 +136,10 @@ def nuclear_norm(matrix: Matrix) -> float:
     return float(np.linalg.svd(matrix, compute_uv=False).sum())
 
 
-def _norm_by_squares(matrix: Matrix) -> tuple[float, float]:
-    """The sum of the singular values as that of the roots of the eigenvalues of M·Mᵀ, and how far it can be off.
-
-    Squaring and rounding move each eigenvalue by √n·ε·λmax or less (a few ε·λmax where it was measured), which counts
-    for much where a singular value is small.
-    """
-    short = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
-    squares = np.linalg.eigvalsh(short @ short.T)
-    slack = np.sqrt(len(squares)) * np.finfo(np.float64).eps * squares[-1]
-    least, most = (float(np.sqrt(np.maximum(squares + move, 0)).sum()) for move in (-slack, slack))
-    return (least + most) / 2, (most - least) / 2
-
-
 def _bures(trace1: float, trace2: float, cross: Matrix) -> float:
     if not (np.isfinite(cross).all() and np.isfinite(trace1 + trace2)):
         raise GameError("The features are too large for their distance to be computed.")
-    norm, error = _norm_by_squares(cross) if min(cross.shape) >= SQUARED else (0.0, np.inf)
-    value = trace1 + trace2 - 2 * norm
-    if not 2 * error <= SQUARED_ERROR * value:
-        value = trace1 + trace2 - 2 * nuclear_norm(cross)
+    value = trace1 + trace2 - 2 * nuclear_norm(cross)
     # ‖A·Bᵀ‖∗ ≤ ‖A‖‖B‖ ≤ (tr Σ₁ + tr Σ₂)/2, so a negative value is rounding.
     if value < -ROUNDING * (trace1 + trace2):
         raise GameError("The covariances do not belong together: their distance came out negative.")

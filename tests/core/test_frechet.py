@@ -7,11 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from copyscope_core import frechet
 from copyscope_core.errors import GameError
 from copyscope_core.frechet import (
     Frechet,
-    _norm_by_squares,
     _square_factor,
     covariance_factor,
     covariance_part,
@@ -97,34 +95,6 @@ def test_resampled_grams_equal_resampled_features() -> None:
     assert frechet_from_grams(*grams).distance == pytest.approx(
         frechet_distance(x[rows], y[columns]).distance, rel=1e-9
     )
-
-
-def test_large_matrices_go_by_squares_where_that_is_accurate(monkeypatch: pytest.MonkeyPatch) -> None:
-    called = []
-    plain = frechet.nuclear_norm
-    monkeypatch.setattr(frechet, "nuclear_norm", lambda matrix: called.append(len(matrix)) or plain(matrix))
-    benign = features(1, 300, 20), features(2, 200, 20, shift=0.5)
-    singular = features(3, 20, 30), features(4, 20, 30)
-    close = benign[0], benign[0] * (1 + 1e-7)
-    expected = [frechet_distance(*pair).covariance for pair in (benign, singular, close)]
-    monkeypatch.setattr(frechet, "SQUARED", 10)
-    called.clear()
-    assert frechet_distance(*benign).covariance == pytest.approx(expected[0], rel=1e-9)
-    assert called == []
-    assert frechet_distance(*singular).covariance == pytest.approx(expected[1], rel=1e-9)
-    assert frechet_distance(*close).covariance == pytest.approx(expected[2], rel=1e-9)
-    assert called == [20, 20]
-
-
-@given(st.integers(0, 10_000), st.integers(1, 12), st.floats(0, 8))
-@settings(max_examples=60, deadline=None)
-def test_the_error_of_squares_is_bounded(seed: int, n: int, decay: float) -> None:
-    """Singular values from 1 down to 10^−decay, known beforehand."""
-    rng = np.random.default_rng(seed)
-    values = np.logspace(0, -decay, n)
-    left, right = (np.linalg.qr(rng.normal(size=(n, n)))[0] for _ in range(2))
-    total, error = _norm_by_squares(left * values @ right)
-    assert abs(total - values.sum()) <= error + 1e-14 * n
 
 
 def test_closed_form_for_independent_gaussians() -> None:
