@@ -29,7 +29,7 @@ def main() -> None:
     wide = rng.normal(size=(n, n))
     narrow = wide.astype(np.float32)
     tensor = torch.from_numpy(narrow)
-    source, target = np.zeros(2**25), np.zeros(2**25)
+    source, target = np.ones(2**25), np.ones(2**25)
     work = {
         "float64, NumPy": partial(np.matmul, wide, wide),
         "float32, NumPy": partial(np.matmul, narrow, narrow),
