@@ -335,7 +335,7 @@ def _connected(address: str) -> Any:
         own: dict[str, Any] = {"include_dashboard": False} if address == "local" else {}
         try:
             ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False, **own)
-        except (ConnectionError, ValueError, RuntimeError, OSError, TimeoutError) as error:
+        except (ImportError, ValueError, RuntimeError, OSError) as error:
             raise HostError(
                 f"The Ray cluster {address} cannot be reached ({one_line(error, 200)}); start one with 'ray start "
                 "--head', or use this machine alone with --ray local."

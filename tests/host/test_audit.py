@@ -162,7 +162,7 @@ def test_two_servers_share_an_audit_and_one_of_them_is_killed(
         }
         assert makers == {mini_server.url, second.url}
         assert shared.report.deterministic is True
-        observer = Watcher(2, second.process.kill)
+        observer = Watcher(3, second.process.kill)
         killed = audit(tmp_path / "killed", [mini_server, second], observer)
     assert values(shared.report.model_dump()) == values(killed.report.model_dump()) == expected
     assert any("Its work goes to the other servers" in note for note in observer.notes)
