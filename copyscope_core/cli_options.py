@@ -124,7 +124,7 @@ Ray: TypeAlias = Annotated[
     str | None,
     typer.Option(
         "--ray",
-        help="Ray cluster (auto, local, ray://HOST:10001) whose nodes each start the ComfyUI of --comfyui.",
+        help="Ray cluster (auto, local, HOST:PORT) whose nodes each start the ComfyUI of --comfyui.",
         metavar="ADDRESS",
     ),
 ]

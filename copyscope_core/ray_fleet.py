@@ -306,7 +306,7 @@ async def ray_machines(address: str, choice: ServerChoice, observer: Observer) -
     Nodes where it cannot be started are left out while there are others.
 
     Args:
-        address: ``auto``, ``local`` (a cluster of this machine's own), ``ray://HOST:PORT`` or ``HOST:PORT``.
+        address: ``auto``, ``local`` (a cluster of this machine's own) or ``HOST:PORT``.
 
     Raises:
         HostError: Ray is not installed, the cluster cannot be reached or has no room, or no ComfyUI can be started.
