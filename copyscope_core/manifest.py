@@ -22,7 +22,8 @@ from .hashes import file_sha256
 from .report_schema import ImageFile, ModelFile, Record, Report
 from .runs import LOG_FILE, MANIFEST_FILE, own_files
 from .settings import describe
-from .store import COALITIONS, FEATURES, LOCK_FILE
+from .storage import COALITIONS
+from .store import FEATURES, LOCK_FILE
 
 _MAX_BYTES = 1 << 30
 _UNKEPT = (MANIFEST_FILE, LOG_FILE, LOCK_FILE, ".DS_Store", "Thumbs.db", "desktop.ini")

@@ -17,7 +17,8 @@ from filelock import FileLock, Timeout
 
 from .errors import StoreError
 from .files import TEMPORARY_SUFFIX, disk_errors, read_plain, write_json_atomic
-from .store import COALITIONS, ENTRY_FILE, FEATURES, LOCK_FILE, MAX_JSON_BYTES, RUN_FILE, RunStore, read_run_file
+from .storage import COALITIONS
+from .store import ENTRY_FILE, FEATURES, LOCK_FILE, MAX_JSON_BYTES, RUN_FILE, RunStore, read_run_file
 
 STATE_VARIABLE = "COPYSCOPE_STATE_DIR"
 LOG_FILE = "comfyui.log"

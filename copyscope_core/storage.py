@@ -12,9 +12,9 @@ from typing import Any, TypeVar
 
 from .errors import StoreError
 
-FOLDER = "coalitions"
-_KEY = re.compile(r"[0-9a-f]{64}\Z")
-_NAME = re.compile(r"[0-9]{4,9}\.png\Z")
+COALITIONS = "coalitions"
+KEY = re.compile(r"[0-9a-f]{64}\Z")
+IMAGE_NAME = re.compile(r"[0-9]{4,9}\.png\Z")
 T = TypeVar("T")
 
 
@@ -84,14 +84,14 @@ class ImageStorage:
             StoreError: ``key`` is of no coalition, or they cannot be removed.
         """
         for name in self.names(key):
-            if _NAME.match(name):
+            if IMAGE_NAME.match(name):
                 path = self._path(key, name)
                 self._do("cleared", lambda path=path: self._files.rm_file(path))  # type: ignore[misc]
 
     def _path(self, key: str, name: str | None = None) -> str:
-        if not _KEY.match(key) or (name is not None and not _NAME.match(name)):
+        if not KEY.match(key) or (name is not None and not IMAGE_NAME.match(name)):
             raise StoreError(f"{key[:80]!r}, {name!r} is no image of a coalition.")
-        return "/".join((self._root, FOLDER, key, *([] if name is None else [name])))
+        return "/".join((self._root, COALITIONS, key, *([] if name is None else [name])))
 
     def _do(self, what: str, work: Callable[[], T]) -> T:
         try:

@@ -13,7 +13,6 @@ import hashlib
 import json
 import logging
 import os
-import re
 import secrets
 import shutil
 import stat
@@ -38,21 +37,18 @@ from .files import (
     write_synced,
 )
 from .images import MAX_FILE_BYTES, ImageFile, describe_defects, image_of, read_image
-from .storage import ImageStorage
+from .storage import COALITIONS, IMAGE_NAME, KEY, ImageStorage
 
 RUN_FILE = "run.json"
 RUN_MARK = "copyscope_run"
 LOCK_FILE = ".copyscope.lock"
 ENTRY_FILE = "entry.json"
-COALITIONS = "coalitions"
 FEATURES = "features"
 STALE_SECONDS = 600.0
 MAX_JSON_BYTES = 1 << 28
 """No file of CopyScope's own that holds JSON comes near this."""
 
 _VERSION = 1
-_KEY = re.compile(r"[0-9a-f]{64}\Z")
-_IMAGE_NAME = re.compile(r"[0-9]{4,9}\.png\Z")
 _RENAME_TRIES = 5
 _LOG = logging.getLogger(__name__)
 
@@ -109,7 +105,7 @@ class RunStore:
         Raises:
             StoreError: ``key`` is not 64 lower-case hex digits.
         """
-        if not _KEY.match(key):
+        if not KEY.match(key):
             raise StoreError(f"A stored coalition's key must be 64 hex digits, not {key[:80]!r}.")
         return self.coalitions_folder / key
 
@@ -127,7 +123,7 @@ class RunStore:
             names = [item.name for item in self.coalitions_folder.iterdir()]
         except OSError:
             return []
-        return sorted(name for name in names if _KEY.match(name) and self.has(name))
+        return sorted(name for name in names if KEY.match(name) and self.has(name))
 
     def read(self, key: str) -> Entry | None:
         """The entry, with every file checked against its SHA-256; None where it is absent or was damaged.
@@ -392,7 +388,7 @@ def _load_entry(folder: Path, key: str, storage: ImageStorage | None) -> Entry |
     if not images:
         raise _Damaged("it has no image")
     for image in images:
-        if not _IMAGE_NAME.match(image.name):
+        if not IMAGE_NAME.match(image.name):
             raise _Damaged(f"{image.name!r} is no image of CopyScope's")
     away = set() if storage is None else {image.name for image in images if not os.path.lexists(folder / image.name)}
     if storage is not None and away and not away <= storage.names(key):

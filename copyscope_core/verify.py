@@ -29,8 +29,8 @@ from .report import load_report
 from .report_schema import ImageFile as ImageRecord
 from .report_schema import Reference, Report
 from .runs import MANIFEST_FILE, WORKFLOWS_FILE
-from .storage import ImageStorage
-from .store import COALITIONS, FEATURES, MAX_JSON_BYTES, read_run_file
+from .storage import COALITIONS, ImageStorage
+from .store import FEATURES, MAX_JSON_BYTES, read_run_file
 from .verify_numbers import Finding, compare_numbers, evaluate_again, stored_features
 
 SAMPLE = 16
