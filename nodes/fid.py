@@ -70,8 +70,10 @@ class FID(io.ComfyNode):
 
     @classmethod
     def validate_inputs(
-        cls, reference_folder: Any, reference: Any = _NOT_LINKED, control_folder: Any = NOTHING
+        cls, reference_folder: Any, reference: Any = _NOT_LINKED, control_folder: Any = NOTHING, distance: Any = None
     ) -> bool | str:
+        if (chosen := _first(distance)) is not None and chosen not in DISTANCES:  # ComfyUI 0.3.64 does not look
+            return f"There is no distance {chosen!r}; choose one of {', '.join(DISTANCES)}."
         folder, control = _first(reference_folder), _chosen(control_folder)
         if reference is _NOT_LINKED and folder is not None:
             if folder == NOTHING:
