@@ -192,7 +192,7 @@ class Campaign:
                     break
                 lab.kill_host(lab.host)
                 lab.host.start()
-                stored = len(list(runs.glob("*/coalitions/*/entry.json")))
+                stored = len(list(runs.glob("*/coalitions/[!.]*/entry.json")))
                 self.note("kill graph's server", stored=stored)
             if self._post_graph()[1] != expected:
                 raise CampaignError("the report of an audit in a graph differs from the undisturbed one")
@@ -324,7 +324,7 @@ class Campaign:
         lab.finish(out, server=lab.host.url)
         kinds = {
             "image": ("coalitions/*/0000.png", 1),
-            "manifest": ("coalitions/*/entry.json", 1),
+            "manifest": ("coalitions/[!.]*/entry.json", 1),
             "feature": ("features/*/*.npy", 0),
             "run file": ("run.json", 0),
             "report": ("report.json", 0),

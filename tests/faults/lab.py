@@ -201,4 +201,4 @@ def numbers(path: Path) -> Any:
 
 def entries(out: Path) -> int:
     """How many coalitions a run folder holds."""
-    return len(list(out.glob("coalitions/*/entry.json")))
+    return len(list(out.glob("coalitions/[!.]*/entry.json")))

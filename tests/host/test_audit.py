@@ -193,7 +193,7 @@ def test_a_killed_client_leaves_no_server_and_the_same_audit_can_be_finished(
     words += ["--out", tmp_path / "out", "--comfyui", require_host(), "--base-directory", base]
     words += ["--comfyui-arg=--cpu", "--seeds", "1"]
     client = subprocess.Popen([str(word) for word in words], cwd=REPOSITORY, stderr=subprocess.DEVNULL)
-    wait_for(lambda: len(list((tmp_path / "out").glob("coalitions/*/entry.json"))) >= 2)
+    wait_for(lambda: len(list((tmp_path / "out").glob("coalitions/[!.]*/entry.json"))) >= 2)
     client.kill()
     client.wait()
     wait_for(lambda: not servers(base))
