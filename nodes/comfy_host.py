@@ -14,6 +14,8 @@ import comfy.model_management
 import comfy.utils
 import folder_paths
 import torch
+from comfy.cli_args import args
+from comfy_execution import caching
 from comfyui_version import __version__ as comfyui_version
 from server import PromptServer
 
@@ -98,6 +100,19 @@ def environment(classes: Iterable[str] = ()) -> dict[str, Any]:
     }
     packs = {pack for name in classes if (pack := _pack(name))}
     return {**result, "packs": dict(sorted(packs))} if packs else result
+
+
+def check_expansion() -> None:
+    """ComfyUI's first cache behind ``--cache-none`` fails on every node that expands; its NullCache does not.
+
+    Raises:
+        HostError: this ComfyUI runs with that cache.
+    """
+    if args.cache_none and hasattr(caching, "DependencyAwareCache"):
+        raise HostError(
+            f"ComfyUI {comfyui_version} cannot run audits in a graph with --cache-none; start it without that flag, "
+            "update ComfyUI, or use the copyscope command."
+        )
 
 
 def restless_nodes(graph: Graph) -> list[str]:

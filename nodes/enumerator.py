@@ -97,7 +97,11 @@ def start_run(
         graph: API-format nodes.
         originals: ids of the nodes that are in the prompt already and may be linked.
         hidden: the enumerator's hidden inputs.
+
+    Raises:
+        HostError: this ComfyUI cannot run expanded nodes.
     """
+    comfy_host.check_expansion()
     display_id = hidden.dynprompt.get_display_node_id(hidden.unique_id)
     plan = make_plan(parse_graph(graph), comfy_host.catalog(), settings, target)
     if restless := comfy_host.restless_nodes(plan.graph):
