@@ -116,7 +116,11 @@ class Audit:
                 self.plan = replace(self.plan, design=design)
             canaries = await self._run_canaries(store, context, crew, entries)
             measured = replace(measured, audit=replace(measured.audit, canaries=canaries))
-            return await asyncio.to_thread(self._finish, context, entries, measured)
+            finishing = asyncio.create_task(asyncio.to_thread(self._finish, context, entries, measured))
+            try:
+                return await asyncio.shield(finishing)
+            finally:  # Ctrl-C waits for the report, lest another audit finds the folder unlocked
+                await asyncio.wait([finishing])
 
     async def _context(self) -> ServerContext:
         """What the servers have in common; those that no longer answer are left out while there are others."""
@@ -144,7 +148,7 @@ class Audit:
         """
         steps = [Step(mask, offset) for mask, offset in self.plan.steps()]
         if len(crew) > 1:
-            steps.sort(key=lambda step: -self.plan.weight(step.mask))
+            steps.sort(key=lambda step: (step.mask != self.plan.full, -self.plan.weight(step.mask)))
         again = Step(self.plan.full, 0, AGAIN)
         if self.plan.noise:
             steps.insert(1, again)
@@ -211,8 +215,7 @@ class Audit:
             left = await spread(waiting, crew, work, self.observer, elsewhere) if waiting else crew
             await asyncio.gather(*tasks.values())
         finally:
-            if unfinished := [task for task in tasks.values() if not task.done()]:
-                await asyncio.wait(unfinished)
+            await asyncio.gather(*tasks.values(), return_exceptions=True)
         self.observer.step(len(steps))
         return left
 

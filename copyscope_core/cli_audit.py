@@ -14,7 +14,7 @@ from .batch import Batch, Images, QueuedAudit
 from .cli_options import server_addresses
 from .client import ComfyClient
 from .convert import convert, is_ui_format
-from .errors import CopyScopeError, WorkflowError
+from .errors import CopyScopeError, HostError, WorkflowError
 from .features import FeatureExtractor
 from .graph import parse_graph, read_json
 from .hashes import HashCache
@@ -99,13 +99,15 @@ async def connected(choice: ServerChoice, host: ManagedHost | None) -> AsyncIter
     """Clients of the chosen servers.
 
     Raises:
-        HostError: one of them cannot be reached, or is too old.
+        HostError: one of them cannot be reached, is too old, or is given twice.
     """
     urls = [host.url] if host is not None else server_addresses(choice.servers)
     async with contextlib.AsyncExitStack() as stack:
-        servers = []
+        servers: list[Server] = []
         for url in urls:
             client = await stack.enter_async_context(ComfyClient(url, no_progress_timeout=choice.timeout))
+            if client.url in [server.name for server in servers]:
+                raise HostError(f"The server {client.url} is given twice; name each one once.")
             stats = await client.system_stats()
             servers.append(Server(client, host, _local_models(choice, stats)))
         yield servers

@@ -166,18 +166,8 @@ def make_settings(
 
 
 def server_addresses(servers: Sequence[str]) -> list[str]:
-    """The addresses to use: as given, else from the environment (by spaces), else ComfyUI's own default.
-
-    Raises:
-        CopyScopeError: one is given twice.
-    """
-    urls = [*servers] or os.environ.get(SERVER_VARIABLE, "").split() or [DEFAULT_SERVER]
-    twice = next(
-        (url for number, url in enumerate(urls) if url.rstrip("/") in {u.rstrip("/") for u in urls[:number]}), None
-    )
-    if twice is not None:
-        raise CopyScopeError(f"The server {twice} is given twice; name each one once.")
-    return urls
+    """The addresses to use: as given, else from the environment (by spaces), else ComfyUI's own default."""
+    return [*servers] or os.environ.get(SERVER_VARIABLE, "").split() or [DEFAULT_SERVER]
 
 
 def pick_storage(url: str | None) -> ImageStorage | None:

@@ -30,6 +30,10 @@ class ServerHangError(HostError):
     """The server answers no more, or reports no progress for too long."""
 
 
+class HostDiedError(HostError):
+    """A ComfyUI of our own dies or hangs again and again, or cannot be started again."""
+
+
 class PromptRefusedError(HostError):
     """The server's validation refused the prompt; running it again cannot help."""
 

@@ -137,7 +137,12 @@ class ComfyHttp:
                     if size > IMAGE_BYTES_MAX:
                         raise HostError(f"{self.url} sent an image of more than 1 GiB; it is refused.")
                     pieces.append(piece)
-                return answer.status, b"".join(pieces)
+        self._check_gateway(answer.status)
+        return answer.status, b"".join(pieces)
+
+    def _check_gateway(self, status: int) -> None:
+        if status in _GATEWAY_ERRORS:
+            raise ServerUnreachableError(f"The proxy before {self.url} answers {status}: ComfyUI is not running there.")
 
     async def get_json(self, path: str) -> Any:
         """The JSON at a path.
@@ -146,8 +151,6 @@ class ComfyHttp:
             HostError: the server cannot be reached, or answers with another status than 200 or not with JSON.
         """
         status, answer = await self.request("GET", path)
-        if status in _GATEWAY_ERRORS:
-            raise ServerUnreachableError(f"The proxy before {self.url} answers {status}: ComfyUI is not running there.")
         if status != 200:
             raise HostError(f"{self.url}/{path} answered with status {status}; check that it is a ComfyUI server.")
         return answer
@@ -159,7 +162,7 @@ class ComfyHttp:
 
         Raises:
             ServerHangError: no answer in time.
-            ServerUnreachableError: no connection.
+            ServerUnreachableError: no connection, or none from a proxy to the server.
             HostError: a GET was answered with something else than JSON.
         """
         with self._http_errors():
@@ -168,6 +171,7 @@ class ComfyHttp:
                 method, address, json=body, allow_redirects=False, timeout=timeout or self.session.timeout
             ) as answer:
                 data = await answer.read()
+        self._check_gateway(answer.status)
         try:
             return answer.status, json.loads(data) if data else None
         except (ValueError, RecursionError):

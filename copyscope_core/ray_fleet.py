@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 from .cli_audit import ServerChoice, connected, started_host
-from .client_errors import ServerLostError, one_line
+from .client_errors import HostDiedError, ServerLostError, one_line
 from .errors import CopyScopeError, HostError, StoreError
 from .features import FeatureCache, FeatureExtractor, Features
 from .files import TEMPORARY_SUFFIX, disk_errors
@@ -126,7 +126,10 @@ class NodeHost:
     async def make(self, step: Step, key: str, meta: Mapping[str, Any]) -> tuple[Entry, list[str]]:
         """Run a step and store its images; their features are computed meanwhile. Also gives notes for the user."""
         started = time.monotonic()
-        images = await self._runner.images(step)
+        try:
+            images = await self._runner.images(step)
+        except HostDiedError as error:  # one of many: the others go on
+            raise ServerLostError(str(error)) from error
         meta = {**meta, "seconds": round(time.monotonic() - started, 3)}
         entry = await asyncio.to_thread(self._write, key, images, meta)
         self._features[key] = asyncio.create_task(self._compute(entry, images))
@@ -164,9 +167,13 @@ class RayMachine:
         self.actor = actor
         self.cluster = cluster
         self.extractor: FeatureExtractor | None = None
+        self._object_info: dict[str, Any] | None = None
 
     async def object_info(self) -> dict[str, Any]:
-        return dict(await self.ask("object_info"))
+        """See ``runner.Machine``; asked once, so a batch can be planned when the machine is lost."""
+        if self._object_info is None:
+            self._object_info = dict(await self.ask("object_info"))
+        return self._object_info
 
     async def context(self, plan: Plan, observer: Observer) -> ServerContext:
         """See ``runner.Machine``."""

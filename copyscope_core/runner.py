@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from .client import ComfyClient, Event
 from .client_errors import (
+    HostDiedError,
     PromptFailedError,
     PromptRefusedError,
     ServerHangError,
@@ -162,7 +163,8 @@ class CoalitionRunner:
                     raise
                 retried = True
                 self.observer.note("The server ran out of memory; its models are unloaded and the coalition run again.")
-                await self.client.request("POST", "free", {"unload_models": True, "free_memory": True})
+                with contextlib.suppress(ServerHangError, ServerUnreachableError):  # the next try meets a dead server
+                    await self.client.request("POST", "free", {"unload_models": True, "free_memory": True})
             except (ServerLostError, ServerHangError, ServerUnreachableError) as error:
                 if self.host is None:
                     if retried or not isinstance(error, ServerHangError):
@@ -171,10 +173,13 @@ class CoalitionRunner:
                     self.observer.note(f"{error} It is tried once again.")
                     continue
                 if restarts >= _RESTARTS:
-                    raise HostError(f"{error} Its last lines:\n{self.host.log_tail()}") from error
+                    raise HostDiedError(f"{error} Its last lines:\n{self.host.log_tail()}") from error
                 restarts += 1
                 self.observer.note("ComfyUI died or hung; it is started again and the coalition is run again.")
-                await asyncio.to_thread(self.host.start)
+                try:
+                    await asyncio.to_thread(self.host.start)
+                except HostError as failure:
+                    raise HostDiedError(str(failure)) from failure
                 await self.client.move(self.host.url)
 
     async def _fetch(self, entry: Mapping[str, Any]) -> list[bytes]:

@@ -37,6 +37,7 @@ class FakeComfy:
         hashes: model file name → SHA-256 that the pack's route gives; None: there is no pack.
         inputs: image file name → bytes in the input folder.
         seconds: how long a prompt takes.
+        gateway: whether a path is answered by a proxy that finds no server, with 502.
     """
 
     def __init__(self) -> None:
@@ -47,6 +48,7 @@ class FakeComfy:
         self.hashes: dict[str, str] | None = None
         self.inputs: dict[str, bytes] = {}
         self.seconds = 0.0
+        self.gateway: Callable[[str], bool] = lambda path: False
         self.version = "0.8.0"
         self.argv = ["main.py", "--cpu"]
         self.info: dict[str, Any] = json.loads(OBJECT_INFO.read_text(encoding="utf-8"))
@@ -76,7 +78,7 @@ class FakeComfy:
             self._thread.join(10)
 
     async def _start(self) -> None:
-        app = web.Application(client_max_size=1 << 26)
+        app = web.Application(client_max_size=1 << 26, middlewares=[self._proxy])
         app.add_routes(
             [
                 web.get("/ws", self._ws),
@@ -106,6 +108,10 @@ class FakeComfy:
             await socket.close()
         if self._runner is not None:
             await self._runner.cleanup()
+
+    @web.middleware
+    async def _proxy(self, request: web.Request, handler: Any) -> web.StreamResponse:
+        return web.Response(status=502) if self.gateway(request.path) else await handler(request)
 
     async def _ok(self, request: web.Request) -> web.Response:
         return web.Response()

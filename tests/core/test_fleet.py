@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fakecomfy import FakeComfy, fake_comfy
 
+from copyscope_core.cli_audit import ServerChoice, connected
 from copyscope_core.cli_options import SERVER_VARIABLE, server_addresses
 from copyscope_core.client_errors import ServerLostError
-from copyscope_core.errors import CopyScopeError, HostError
+from copyscope_core.errors import HostError
 from copyscope_core.fleet import MOST_LOST, spread
 from copyscope_core.observer import Quiet
+from copyscope_core.plan import Plan
 from copyscope_core.runner import Step
 
+from .images_on_disk import png_bytes
 from .test_audit import Notes, audit, results
-from .workflows import HASHES
+from .workflows import HASHES, node, with_lora
 
 
 @pytest.fixture
@@ -33,6 +38,10 @@ class Hand:
     """A worker of the tests'."""
 
     name: str
+
+
+def entry_of(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def shared_out(
@@ -194,5 +203,51 @@ def test_addresses_come_from_the_options_else_the_environment(monkeypatch: pytes
     monkeypatch.setenv(SERVER_VARIABLE, "http://a:1 http://b:2")
     assert server_addresses(["http://c:3"]) == ["http://c:3"]
     assert server_addresses([]) == ["http://a:1", "http://b:2"]
-    with pytest.raises(CopyScopeError, match="given twice"):
-        server_addresses(["http://a:1", "http://a:1/"])
+
+
+def test_a_server_that_is_given_twice_is_refused_however_it_is_written(server: FakeComfy) -> None:
+    bare = server.url.removeprefix("http://")
+
+    async def main(*urls: str) -> None:
+        async with connected(ServerChoice(urls), None):
+            raise AssertionError
+
+    for other in (bare, f"{server.url}/", server.url.upper()):
+        with pytest.raises(HostError, match="given twice"):
+            asyncio.run(main(server.url, other))
+
+
+def test_an_input_image_that_one_server_lacks_is_named_before_anything_runs(
+    server: FakeComfy, second: FakeComfy, tmp_path: Path
+) -> None:
+    workflow = with_lora()
+    workflow["10"] = node("LoadImage", image="a, b [1].png")
+    workflow["5"] = node("VAEEncode", pixels=["10", 0], vae=["1", 2])
+    server.inputs = {"a, b [1].png": png_bytes(1)}
+    for fake in (server, second):
+        fake.info["LoadImage"] = {**fake.info["LoadImage"], "input": {"required": {"image": [["a, b [1].png"], {}]}}}
+    with pytest.raises(HostError, match=r"has the input image 'a, b \[1\].png' and .* has not"):
+        audit([server, second], tmp_path, workflow)
+    assert not server.prompts + second.prompts
+
+
+def test_the_whole_coalition_is_made_on_two_servers_where_others_have_more_nodes(
+    server: FakeComfy, second: FakeComfy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Plan, "weight", lambda plan, mask: plan.full - mask)
+    server.seconds = second.seconds = 0.02
+    audit([server, second], tmp_path)
+    entries = [entry_of(path)["meta"] for path in (tmp_path / "out").glob("coalitions/*/entry.json")]
+    whole = [entry["server"] for entry in entries if len(entry["members"]) == 2 and entry["offset"] == 0]
+    assert sorted(whole) == sorted([server.url, second.url])
+
+
+def test_a_proxy_without_a_server_behind_it_counts_as_a_dead_server(
+    server: FakeComfy, second: FakeComfy, tmp_path: Path
+) -> None:
+    alone = audit(server, tmp_path / "alone")
+    second.gateway = lambda path: len(second.prompts) > 1 and path in ("/prompt", "/view")
+    notes = Notes()
+    both = audit([server, second], tmp_path / "both", observer=notes)
+    assert results(both.report) == results(alone.report)
+    assert any("answers 502" in note and "Its work goes to the other servers" in note for note in notes.notes)

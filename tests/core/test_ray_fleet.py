@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 
 from copyscope_core.cli_audit import ServerChoice
+from copyscope_core.client_errors import HostDiedError, ServerLostError
 from copyscope_core.errors import CopyScopeError, HostError
 from copyscope_core.observer import Quiet
-from copyscope_core.ray_fleet import ray_machines, slots
+from copyscope_core.ray_fleet import NodeHost, ray_machines, slots
+from copyscope_core.runner import Step
 
 
 def node(name: str, alive: bool = True, **resources: float) -> dict[str, Any]:
@@ -36,6 +38,17 @@ def test_without_gpus_a_cluster_has_a_place_for_each_node_with_a_cpu() -> None:
 def test_a_cluster_needs_a_comfyui_to_start_and_no_server(choice: dict[str, Any]) -> None:
     with pytest.raises(CopyScopeError, match="give --comfyui, and no --server"):
         ServerChoice(ray="auto", **choice)
+
+
+def test_a_node_whose_comfyui_keeps_dying_counts_as_lost() -> None:
+    class Dying:
+        async def images(self, step: Step) -> list[bytes]:
+            raise HostDiedError("It died.")
+
+    host = NodeHost(ServerChoice(comfyui=Path("ComfyUI")))
+    host._runner = Dying()  # type: ignore[assignment]
+    answer = asyncio.run(host.make(Step(1, 0), "ab" * 32, {}))
+    assert isinstance(answer, ServerLostError)
 
 
 def test_where_ray_is_not_installed_one_sentence_says_how(monkeypatch: pytest.MonkeyPatch) -> None:
