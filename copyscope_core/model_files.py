@@ -8,12 +8,11 @@ hashed, for a wrong hash would let stale images pass for fresh ones.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from .hashes import HashCache, Progress
-from .node_info import EMBEDDING, EMBEDDING_SUFFIXES
 
 EXTRA_PATHS = "extra_model_paths.yaml"
 EXTRA_PATHS_FLAG = "--extra-model-paths-config"
@@ -60,15 +59,6 @@ class LocalModels:
         if len(set(found)) <= 1:
             return found[0] if found else None
         return hashlib.sha256("".join(sorted(found)).encode("ascii")).hexdigest()
-
-    def embeddings(self, texts: Iterable[str]) -> dict[str, str | None]:
-        """SHA-256 of the embeddings that prompts name as ``embedding:NAME``; None where the file is not found."""
-        names = {name for text in texts for name in EMBEDDING.findall(text)}
-        result: dict[str, str | None] = {}
-        for name in sorted(names):
-            hashes = (self.sha256(name + suffix) for suffix in EMBEDDING_SUFFIXES)
-            result[name] = next((digest for digest in hashes if digest is not None), None)
-        return result
 
     def pack_digest(self, module: str) -> str | None:
         """SHA-256 over the Python files of a custom node pack (``custom_nodes.NAME``); None where it is not found."""

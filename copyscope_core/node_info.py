@@ -15,8 +15,14 @@ from importlib import resources
 from typing import Any
 
 MODEL_EXTENSIONS = (".safetensors", ".sft", ".ckpt", ".pt", ".pt2", ".pth", ".bin", ".pkl", ".gguf")
-IMAGE_EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif")
-MEDIA_EXTENSIONS = (".mp4", ".webm", ".mkv", ".mov", ".latent", ".wav", ".mp3", ".flac")
+IMAGE_EXTENSIONS = (
+    ".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff", ".avif",
+    ".heic", ".heif", ".ico", ".jp2", ".jxl", ".pbm", ".pgm", ".ppm", ".pnm", ".psd", ".svg", ".tga", ".exr", ".hdr",
+)  # fmt: skip
+MEDIA_EXTENSIONS = (
+    ".mp4", ".m4v", ".webm", ".mkv", ".mov", ".avi", ".latent", ".wav", ".mp3", ".flac", ".ogg", ".opus", ".m4a",
+)  # fmt: skip
+_PLACE = re.compile(r" \[(input|output|temp)\]$")
 EMBEDDING = re.compile(r"embedding:([^\s,:()\[\]]+)")
 """A textual inversion in a prompt, by the name of its file."""
 
@@ -124,13 +130,14 @@ def is_model_file(value: Any) -> bool:
 def is_image_file(value: Any) -> bool:
     """Whether a constant input names an image or media file (ComfyUI may add `` [input]`` and the like).
 
-    A prompt that ends like a file name is none: file names have no comma and no line feed, and are short.
+    A short prompt that ends like a file name counts as one: taking a file for a prompt would let its content change
+    unseen.
     """
     return (
         isinstance(value, str)
         and len(value) <= 255
-        and not any(mark in value for mark in ",\n")
-        and value.split(" [")[0].lower().endswith(IMAGE_EXTENSIONS + MEDIA_EXTENSIONS)
+        and "\n" not in value
+        and _PLACE.sub("", value).lower().endswith(IMAGE_EXTENSIONS + MEDIA_EXTENSIONS)
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import itertools
 import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -17,7 +18,7 @@ from .errors import HostError
 from .graph import Node
 from .keys import RunContext, file_names, launch_flags
 from .model_files import LocalModels
-from .node_info import is_image_file, mapping
+from .node_info import EMBEDDING, EMBEDDING_SUFFIXES, is_image_file, mapping
 from .observer import Observer
 from .plan import Plan
 
@@ -59,12 +60,20 @@ async def server_context(
     nodes = list(plan.rewriter.pool.values())
     names = file_names(nodes)
     images = await _input_images(client, [name for name in names if is_image_file(name)])
-    models = await _hash_models(client, [name for name in names if not is_image_file(name)], local, observer)
+    model_names = [name for name in names if not is_image_file(name)]
+    texts = [value for node in nodes for value in node.inputs.values() if isinstance(value, str)]
+    inversions = {
+        name: [name + suffix for suffix in EMBEDDING_SUFFIXES]
+        for name in sorted({name for text in texts for name in EMBEDDING.findall(text)})
+    }
+    hashed = await _hash_models(client, [*model_names, *itertools.chain(*inversions.values())], local, observer)
+    models = {name: hashed[name] for name in model_names}
+    embeddings = {
+        name: next((hashed[file] for file in files if hashed[file]), None) for name, files in inversions.items()
+    }
     packs = {
         module: None if local is None else local.pack_digest(module) for module in sorted(_custom_modules(nodes, info))
     }
-    texts = [value for node in nodes for value in node.inputs.values() if isinstance(value, str)]
-    embeddings = {} if local is None else await asyncio.to_thread(local.embeddings, texts)
     system, devices = mapping(stats["system"]), stats.get("devices")
     device = mapping(devices[0] if isinstance(devices, list) and devices else None)
     environment = {
@@ -81,7 +90,8 @@ async def server_context(
     unhashed = [name for name in names if not files.get(name)]
     unhashed += [name for name, digest in [*packs.items(), *embeddings.items()] if digest is None]
     token = secrets.token_hex(16)
-    keyed = {**environment, "packs_token": token} if None in packs.values() else environment
+    unknown = None in [*packs.values(), *embeddings.values()]
+    keyed = {**environment, "packs_token": token} if unknown else environment
     return ServerContext(RunContext(keyed, files, token), environment, models, images, tuple(unhashed))
 
 
@@ -95,6 +105,15 @@ def common_context(contexts: Mapping[str, ServerContext]) -> ServerContext:
     """
     (first, result), *others = contexts.items()
     for url, context in others:
+        for has, lacks, names in (
+            (first, url, result.images.keys() - context.images.keys()),
+            (url, first, context.images.keys() - result.images.keys()),
+        ):
+            if names:
+                raise HostError(
+                    f"The server {has} has the input image {one_line(min(names), 120)!r} and {lacks} has not; put it "
+                    "into both servers' input folders."
+                )
         sides = [{**context.environment, **context.run.files} for context in (result, context)]
         for name, value in sides[0].items():
             other = sides[1].get(name)

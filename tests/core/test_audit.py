@@ -189,11 +189,6 @@ def test_local_names_cannot_leave_the_model_folders(tmp_path: Path) -> None:
     (tmp_path / "models" / "checkpoints" / "sub").mkdir()
     (tmp_path / "models" / "checkpoints" / "sub" / "a.safetensors").write_bytes(b"b")
     assert local.sha256("sub/a.safetensors") not in (None, one)
-    (tmp_path / "models" / "embeddings").mkdir()
-    (tmp_path / "models" / "embeddings" / "neg.pt").write_bytes(b"n")
-    found = local.embeddings(["bad, (embedding:neg:1.2), embedding:gone"])
-    assert found["gone"] is None
-    assert found["neg"] is not None
 
 
 def test_a_custom_node_pack_without_a_version_keeps_results_from_being_reused(
@@ -210,6 +205,26 @@ def test_a_custom_node_pack_without_a_version_keeps_results_from_being_reused(
     assert audit(server, tmp_path, local=local).sampled == 0
     (pack / "__init__.py").write_text("a = 2", encoding="utf-8")
     assert audit(server, tmp_path, local=local).sampled == 9
+
+
+@pytest.mark.parametrize("by", ["pack", "folder", "nobody"])
+def test_a_textual_inversion_counts_like_a_model(server: FakeComfy, tmp_path: Path, by: str) -> None:
+    workflow = with_lora("a wave, (embedding:neg:1.2)")
+    folder = tmp_path / "comfy" / "models"
+    (folder / "embeddings").mkdir(parents=True)
+    local = None
+    if by == "pack":
+        server.hashes = {**HASHES, "neg.pt": "c" * 64}
+    elif by == "folder":
+        (folder / "embeddings" / "neg.pt").write_bytes(b"1")
+        local = LocalModels(folder.parent, folder.parent, HashCache(tmp_path / "hashes.json"))
+    first = audit(server, tmp_path, workflow, local)
+    assert first.report.environment["not_hashed"] == (["neg"] if by == "nobody" else [])
+    assert audit(server, tmp_path, workflow, local).sampled == (9 if by == "nobody" else 0)
+    if by == "pack":
+        server.hashes["neg.pt"] = "d" * 64
+    (folder / "embeddings" / "neg.pt").write_bytes(b"22")
+    assert audit(server, tmp_path, workflow, local).sampled == 9
 
 
 @pytest.mark.parametrize("number", [1, 2, 5, 9])

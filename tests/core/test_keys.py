@@ -29,6 +29,9 @@ def test_file_names() -> None:
     graph = parse_graph({"1": node("LoadImage", image="sub/x.PNG [input]"),
                          "2": node("Stack", lora_1={"on": True, "lora": "a.safetensors"}, text="x")})  # fmt: skip
     assert file_names(graph.values()) == ["a.safetensors", "sub/x.PNG [input]"]
+    odd = ["a, b.png", "foo [1].png", "foo [1].png [output]", "x.jfif"]
+    graph = parse_graph({name: node("LoadImage", image=name) for name in [*odd, "a wave, by hokusai", "png"]})
+    assert file_names(graph.values()) == odd
 
 
 def test_launch_flags_keep_what_may_change_images() -> None:
