@@ -181,7 +181,7 @@ class Batch:
             return
         self.sampled += result.sampled
         self.reused += result.reused
-        write_json_atomic(self._record(item), {"inputs": inputs})
+        write_json_atomic(self._record(item), {"asked": self._asked(item), "inputs": inputs})
         self.done.append(item.id)
 
     def _folder(self, item: QueuedAudit) -> Path:
@@ -193,16 +193,27 @@ class Batch:
     def _inputs(self, item: QueuedAudit, reference: Images, control: Images) -> str:
         """A hash of all that the audit is made from, but for the servers and their models."""
         files = [[(image.name, image.file_sha256) for image in images] for images in (reference, control)]
-        settings = item.settings.model_dump(mode="json")
-        text = json.dumps([__version__, self.made_with, settings, read_json(item.workflow), files], sort_keys=True)
-        return hashlib.sha256(text.encode("ascii")).hexdigest()
+        return _digest([__version__, self.made_with, _chosen(item), read_json(item.workflow), files])
 
-    def _finished(self, item: QueuedAudit, inputs: str) -> bool:
+    def _asked(self, item: QueuedAudit) -> str:
+        """A hash of what was asked for, without a look at the files."""
+        return _digest([self.made_with, _chosen(item), item.line])
+
+    def _known(self, item: QueuedAudit) -> dict[str, Any]:
+        """The record of an audit that was finished; an empty one where there is none."""
         try:
             known = json.loads(read_plain(self._record(item), MAX_JSON_BYTES))
         except (OSError, ValueError, RecursionError):
+            return {}
+        return known if isinstance(known, dict) else {}
+
+    def _finished(self, item: QueuedAudit, inputs: str) -> bool:
+        known = self._known(item)
+        if known.get("inputs") != inputs or self._report(item) is None:
             return False
-        return known == {"inputs": inputs} and self._report(item) is not None
+        if known.get("asked") != self._asked(item):  # another line, the same files and settings
+            write_json_atomic(self._record(item), {"asked": self._asked(item), "inputs": inputs})
+        return True
 
     def _report(self, item: QueuedAudit) -> Report | None:
         try:
@@ -211,9 +222,18 @@ class Batch:
             return None
 
     def _rows(self) -> Iterator[Row]:
-        """Of every audit that failed, or is finished."""
+        """Of every audit that failed, or is finished as it was asked for."""
         for item in self.queue:
             if item.id in self.failed:
                 yield from rows_of_failure(item.id, item.line, self.failed[item.id])
-            elif self._record(item).is_file() and (report := self._report(item)) is not None:
+            elif self._known(item).get("asked") == self._asked(item) and (report := self._report(item)) is not None:
                 yield from rows_of_report(item.id, item.line, report)
+
+
+def _chosen(item: QueuedAudit) -> dict[str, Any]:
+    """The settings that were given; a workflow's own fill in the others."""
+    return item.settings.model_dump(mode="json", exclude_unset=True)
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode("ascii")).hexdigest()

@@ -20,7 +20,7 @@ from copyscope_core.verify import Verifier
 
 from .images_on_disk import MeanColours, image_folder
 from .test_audit import Notes
-from .workflows import with_lora
+from .workflows import node, with_lora
 
 PER_AUDIT = 4 * 2 + 1
 CANARIES = 2
@@ -125,6 +125,29 @@ def test_a_dead_server_ends_the_batch_and_what_is_finished_is_in_the_table(serve
     with pytest.raises(ServerLostError):
         run(server, tmp_path, queue)
     assert {row["audit"] for row in rows(tmp_path)} == {"a"}
+
+
+def test_the_table_of_an_interrupted_batch_has_no_results_of_other_lines(server: FakeComfy, tmp_path: Path) -> None:
+    run(server, tmp_path, queue_of(tmp_path, line("a"), line("b", "hiroshige")))
+    queue = queue_of(tmp_path, line("new", settings={"seeds": 3}), line("a", "hiroshige"), line("b", "hiroshige"))
+    before = len(server.prompts)
+    server.before = lambda number: server.stop() if number > before else None
+    with pytest.raises(ServerLostError):
+        run(server, tmp_path, queue)
+    assert {row["audit"] for row in rows(tmp_path)} == {"b"}
+
+
+def test_a_default_that_is_given_counts_against_what_the_workflow_says(server: FakeComfy, tmp_path: Path) -> None:
+    queue_of(tmp_path, line("a"))
+    workflow = {**with_lora(), "20": node("CopyScopeCoalitionEnumerator", image=["8", 0], seeds=3, max_coalitions=256)}
+    (tmp_path / "workflow.json").write_text(json.dumps(workflow), encoding="utf-8")
+    for settings, seeds in (({}, 3), ({"seeds": AuditSettings().seeds}, AuditSettings().seeds)):
+        queue = tmp_path / "queue.jsonl"
+        queue.write_text(json.dumps(line("a", settings=settings)), encoding="utf-8")
+        choice = ServerChoice((server.url,))
+        run_batch(read_queue(queue, AuditSettings()), tmp_path / "out", choice, Notes(), MeanColours())
+        report = json.loads((tmp_path / "out" / "audits" / "a" / "report.json").read_text(encoding="utf-8"))
+        assert len(report["seeds"]) == seeds
 
 
 def test_a_folder_that_cannot_be_written_ends_the_batch(server: FakeComfy, tmp_path: Path) -> None:
