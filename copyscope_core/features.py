@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import logging
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from .errors import ImageError
+from .errors import CopyScopeError, ImageError
 from .files import read_plain, write_bytes_atomic
 from .images import ImageFile, Pixels, resize_bicubic
 
@@ -97,8 +98,27 @@ class InceptionExtractor:
             from .inception import load_inception
 
             self._model = load_inception(self.device)
-        output: torch.Tensor = self._model(batch.to(self.device))
+        with memory_errors(self.device):
+            output: torch.Tensor = self._model(batch.to(self.device))
         return output
+
+
+@contextlib.contextmanager
+def memory_errors(device: torch.device | str) -> Iterator[None]:
+    """Say in a sentence that a device has no memory left.
+
+    Raises:
+        CopyScopeError: the block ran out of memory.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if "out of memory" not in str(error).lower():
+            raise
+        raise CopyScopeError(
+            f"The features do not fit into the memory of the device {device}, which ComfyUI may have filled; "
+            "run the same command again with --device cpu."
+        ) from error
 
 
 class FeatureCache:

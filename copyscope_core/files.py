@@ -11,7 +11,7 @@ import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from .errors import StoreError
 
@@ -33,6 +33,15 @@ def read_plain(path: Path, most: int) -> bytes:
         raise OSError(errno.EFBIG, f"it is larger than {most:,} bytes", str(path))
     with path.open("rb") as stream:
         return stream.read(most)
+
+
+def open_log(path: Path) -> BinaryIO:
+    """Open a file to append to; a link or a pipe in its place is removed first. Raises OSError."""
+    with contextlib.suppress(FileNotFoundError):
+        if not stat.S_ISREG(path.lstat().st_mode):
+            path.unlink()
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+    return os.fdopen(os.open(path, flags, 0o666), "ab")
 
 
 def write_bytes_atomic(path: Path, data: bytes) -> None:

@@ -97,7 +97,8 @@ def frechet_from_statistics(
 
 def covariance_factor(x: Matrix) -> Matrix:
     """A with AᵀA = Σ (n−1 in the denominator; 0 for one row): features (n, d) centred and scaled, (n, d)."""
-    centred: Matrix = (x - x.mean(axis=0)) / np.sqrt(max(len(x) - 1, 1))
+    centred: Matrix = x - x.mean(axis=0)
+    centred /= np.sqrt(max(len(x) - 1, 1))
     return centred
 
 
@@ -108,7 +109,7 @@ def covariance_part(a: Matrix, b: Matrix) -> float:
         a: (m₁, d).
         b: (m₂, d).
     """
-    trace_a, trace_b = float(np.sum(a * a)), float(np.sum(b * b))
+    trace_a, trace_b = float(np.vdot(a, a)), float(np.vdot(b, b))
     if min(len(a), len(b)) > a.shape[1]:
         a, b = _square_factor(a), _square_factor(b)
     return _bures(trace_a, trace_b, a @ b.T)

@@ -20,6 +20,7 @@ from types import TracebackType
 
 from .client_errors import check_version
 from .errors import HostError
+from .files import open_log
 
 _LOG_LINES = 12
 _STOP_SECONDS = 10.0
@@ -221,7 +222,7 @@ class ManagedHost:
         command = [str(self.python), "-c", _LAUNCHER, str(os.getpid()), str(self.comfyui / "main.py"), *arguments]
         try:
             log_path.parent.mkdir(parents=True, exist_ok=True)
-            with log_path.open("ab") as sink:
+            with open_log(log_path) as sink:
                 self._process = subprocess.Popen(  # noqa: S603 - the ComfyUI that the user named
                     command,
                     cwd=self.comfyui,

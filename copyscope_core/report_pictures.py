@@ -50,12 +50,16 @@ def thumbnail(picture: Picture, alt: str) -> Thumbnail:
 
 
 def decode(picture: Picture, side: int | None = None) -> Image.Image | None:
-    """An image as RGB on white, at most ``side`` pixels long; None where it cannot be read."""
+    """An image as RGB on white, at most ``side`` pixels long; None where it cannot be read.
+
+    Raises:
+        StoreError: a storage does not give its file.
+    """
+    file = picture() if callable(picture) else picture
     try:
-        if isinstance(picture, Image.Image):
-            image = picture.copy()
+        if isinstance(file, Image.Image):
+            image = file.copy()
         else:
-            file = picture() if callable(picture) else picture
             with Image.open(io.BytesIO(file) if isinstance(file, bytes) else file) as opened:
                 if side is not None:
                     opened.draft("RGB", (2 * side, 2 * side))

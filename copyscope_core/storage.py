@@ -1,6 +1,7 @@
 """Images of coalitions outside the run folder: in a folder or object store that fsspec reaches.
 
-``URL/coalitions/<key>/0000.png``, as in a run folder, where ``entry.json`` stays. Credentials are fsspec's own. No name
+``URL/coalitions/<key>/0000.png``, as in a run folder, where ``entry.json`` stays; ``URL/copyscope-run.txt`` says whose
+they are. Credentials are fsspec's own. No name
 leads out of the URL, for keys and names have one form each; a reader checks what it gets against the entry.
 """
 
@@ -8,12 +9,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
 from .errors import StoreError
 
 COALITIONS = "coalitions"
 KEY = re.compile(r"[0-9a-f]{64}\Z")
+OWNER_FILE = "copyscope-run.txt"
 IMAGE_NAME = re.compile(r"[0-9]{4,9}\.png\Z")
 T = TypeVar("T")
 
@@ -30,6 +33,8 @@ class ImageStorage:
             from fsspec.core import url_to_fs
         except ImportError as error:
             raise StoreError("--storage needs fsspec; install it: pip install 'copyscope[ray]'.") from error
+        if "://" not in url:
+            url = str(Path(url).expanduser().absolute())  # also where the current folder is another one
         self.url = url
         local = "://" not in url or url.startswith(("file:", "local:"))
         options = {"auto_mkdir": True} if local else {"use_listings_cache": False}
@@ -51,6 +56,29 @@ class ImageStorage:
         for name, data in images.items():
             path = self._path(key, name)
             self._do("written", lambda path=path, data=data: self._files.pipe_file(path, data))  # type: ignore[misc]
+
+    def claim(self, owner: str) -> None:
+        """Make this the storage of one run folder: two of them would write over each other's images.
+
+        Raises:
+            StoreError: it is another one's, or it cannot be read or written.
+        """
+        path = f"{self._root}/{OWNER_FILE}"
+
+        def found() -> str:
+            try:
+                return bytes(self._files.cat_file(path)).decode("ascii", "replace")
+            except FileNotFoundError:
+                return ""
+
+        known = self._do("read", found)
+        if not known:
+            self._do("written", lambda: self._files.pipe_file(path, owner.encode("ascii")))
+        elif known != owner:
+            raise StoreError(
+                f"The storage {self.url} holds the images of another run folder; give each run folder its own URL. "
+                f"Where that one is gone, remove {OWNER_FILE} there."
+            )
 
     def get(self, key: str, name: str) -> bytes:
         """A file's bytes, which are to be checked.

@@ -254,14 +254,17 @@ class RunStore:
         return path
 
     def write_run(self, data: Mapping[str, Any]) -> None:
-        """Write ``run.json`` with CopyScope's mark; the time of the first writing is kept.
+        """Write ``run.json`` with CopyScope's mark; the time of the first writing is kept. The storage becomes its own.
 
         Raises:
-            StoreError: the disk is full or the folder cannot be written.
+            StoreError: the disk is full or the folder cannot be written, or the storage is another folder's.
         """
         earlier = self.read_run() or {}
         created = earlier.get("created") or datetime.now(timezone.utc).isoformat(timespec="seconds")
-        write_json_atomic(self.folder / RUN_FILE, {RUN_MARK: _VERSION, "created": created, **data})
+        identity = str(earlier.get("id") or secrets.token_hex(16))
+        if self.storage is not None:
+            self.storage.claim(identity)
+        write_json_atomic(self.folder / RUN_FILE, {RUN_MARK: _VERSION, "created": created, "id": identity, **data})
 
     def read_run(self) -> dict[str, Any] | None:
         """What ``run.json`` holds; None where it is absent, damaged (which is logged) or not CopyScope's."""
@@ -304,7 +307,10 @@ class RunStore:
         with contextlib.suppress(OSError):
             for item in list(self.coalitions_folder.iterdir()):
                 if item.name.endswith(TEMPORARY_SUFFIX) and time.time() - item.lstat().st_mtime > STALE_SECONDS:
-                    shutil.rmtree(item, ignore_errors=True)
+                    if stat.S_ISDIR(item.lstat().st_mode):
+                        shutil.rmtree(item, ignore_errors=True)
+                    else:
+                        item.unlink()
 
     def _discard(self, folder: Path) -> None:
         aside = self.coalitions_folder / f".{folder.name}.{os.getpid()}-{secrets.token_hex(4)}{TEMPORARY_SUFFIX}"

@@ -51,6 +51,24 @@ def test_images_go_to_the_storage_and_the_report_is_the_same(
     assert verifier.run().findings == ()
 
 
+def test_a_storage_belongs_to_one_run_folder(server: FakeComfy, storage: ImageStorage, tmp_path: Path) -> None:
+    first = audit(server, tmp_path / "one", storage=storage)
+    before = len(server.prompts)
+    with pytest.raises(StoreError, match="holds the images of another run folder; give each run folder its own URL"):
+        audit(server, tmp_path / "two", storage=storage)
+    assert len(server.prompts) == before
+    assert results(audit(server, tmp_path / "one", storage=storage).report) == results(first.report)
+
+
+def test_a_folder_stays_the_same_where_the_current_one_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    storage = ImageStorage("images")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    pickle.loads(pickle.dumps(storage)).put(KEY, {"0000.png": png_bytes(1)})
+    assert (tmp_path / "images" / "coalitions" / KEY / "0000.png").exists()
+
+
 def test_a_repeated_audit_reads_no_image_to_measure(
     server: FakeComfy, storage: ImageStorage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
