@@ -275,12 +275,15 @@ class RunStore:
         """Hold the run folder for one audit. The system frees the lock of a process that died.
 
         Raises:
-            StoreError: another audit holds the folder, or it cannot be written.
+            StoreError: another audit holds the folder, it cannot be written, or a part of it is a link.
         """
         with disk_errors(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
         held = self._acquire()
         try:
+            for folder in (self.coalitions_folder, self.features_folder):
+                if folder.is_symlink():
+                    raise StoreError(f"{folder} is a link; put a folder in its place, or choose another output folder.")
             self._sweep()
             yield
         finally:

@@ -300,6 +300,15 @@ def test_two_audits_in_one_folder(store: RunStore) -> None:
         pass
 
 
+@pytest.mark.parametrize("part", ["coalitions", "features"])
+def test_a_part_that_is_a_link_is_refused(store: RunStore, tmp_path: Path, part: str) -> None:
+    store.folder.mkdir(parents=True, exist_ok=True)
+    (tmp_path / "outside").mkdir()
+    (store.folder / part).symlink_to(tmp_path / "outside", target_is_directory=True)
+    with pytest.raises(StoreError, match="is a link"), store.lock():
+        pass
+
+
 def test_the_lock_of_a_killed_process_is_free(store: RunStore) -> None:
     script = (
         "import sys, time; sys.path.insert(0, sys.argv[1])\n"
