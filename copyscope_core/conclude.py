@@ -15,7 +15,7 @@ from .features import FeatureCache
 from .graph import to_json
 from .hashes import autov2
 from .images import ImageFile
-from .measure import Measurement, Seen, input_image_warnings, measure, recall
+from .measure import Measurement, Seen, image_record, input_image_warnings, measure, recall
 from .plan import Plan
 from .publish import Published, publish
 from .report import build_report, describe_environment
@@ -57,12 +57,7 @@ class StoredAudit:
         """What is known of a coalition's images without reading them; None where that is not all."""
         known = [
             (
-                {
-                    "file": f"{entry.key}/{image.name}",
-                    "pixel_sha256": image.pixel_sha256,
-                    "sha256": image.file_sha256,
-                    "seed": offset,
-                },
+                image_record(f"{entry.key}/{image.name}", image.pixel_sha256, image.file_sha256, offset),
                 (image.width, image.height),
                 image.defects,
             )

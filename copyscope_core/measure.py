@@ -151,10 +151,7 @@ def _see(
     return Seen(
         next(iter(sizes)),
         cache.features([image for image, _ in images]),
-        tuple(
-            {"file": image.name, "pixel_sha256": image.pixel_sha256, "sha256": image.file_sha256, "seed": seed}
-            for image, seed in images
-        ),
+        tuple(image_record(image.name, image.pixel_sha256, image.file_sha256, seed) for image, seed in images),
         tuple(
             f"{coalition}, {image.name if seed is None else f'seed +{seed}'} {defect}"
             for image, seed in images
@@ -163,14 +160,23 @@ def _see(
     )
 
 
+def image_record(file: str, pixel_sha256: str, file_sha256: str, seed: int | None) -> dict[str, Any]:
+    """An image as ``report_schema.ImageFile`` reads it.
+
+    Args:
+        file: its place in the coalitions' folder.
+        seed: its offset.
+    """
+    return {"file": file, "pixel_sha256": pixel_sha256, "sha256": file_sha256, "seed": seed}
+
+
 def recall(
     images: Sequence[tuple[dict[str, Any], tuple[int, int], Sequence[str] | None]], coalition: str, cache: FeatureCache
 ) -> Seen | None:
     """What reading a coalition's images would give, without reading them; None where they must be read.
 
     Args:
-        images: each one's record as ``report_schema.ImageFile`` reads it, with its seed offset, (width, height), and
-            its defects (None: not known).
+        images: each one's :func:`image_record`, (width, height), and defects (None: not known).
     """
     sizes = {size for _, size, _ in images}
     if len(sizes) != 1 or any(defects is None for _, _, defects in images):
