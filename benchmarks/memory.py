@@ -67,6 +67,13 @@ def workflow(loras: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def make_models(models: Path, loras: int) -> None:
+    """The miniature SD 1.5 and so many LoRAs."""
+    make_model_folder(models, ["sd15"])
+    for index in range(loras):
+        make_model("sd15-lora", models / "loras" / f"{index}.safetensors", seed=50 + index, strength=0.3)
+
+
 class Watch(Quiet):
     """Looks at the memory of this process and of the server all the time, and prints the most of it at marks."""
 
@@ -133,9 +140,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="copyscope-bench-") as name:
         folder = Path(name)
         base = prepare_base(folder / "base", folder / "models", pack=False)
-        make_model_folder(folder / "models", ["sd15"])
-        for index in range(loras):
-            make_model("sd15-lora", folder / "models" / "loras" / f"{index}.safetensors", seed=50 + index, strength=0.3)
+        make_models(folder / "models", loras)
         with ManagedHost(options.comfyui, PLAIN, base / "comfyui.log", base) as host:
             assert host.pid is not None
             watch = Watch(host.pid)
