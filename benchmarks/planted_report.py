@@ -9,7 +9,7 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
-from scipy.stats import binomtest, spearmanr
+from scipy.stats import beta, spearmanr, t
 
 Game = dict[str, Any]
 METHODS = {
@@ -27,14 +27,41 @@ KINDS = {"single": "one culprit, 2–3 players", "large": "one culprit, 4–5 pl
 GROUPS = [(kind, split) for kind in ("soft", "sharp") for split in ("carried", "held out")]
 
 
-def rate(hits: Iterable[bool]) -> str:
-    """A share of games with Wilson's 95% interval."""
+Hit = tuple[str, bool]
+"""The cast of a game, and whether it counts."""
+
+
+def share_interval(hits: list[Hit]) -> tuple[float, float]:
+    """The 95% interval of a share of games; games of one cast share images, so casts are clusters.
+
+    Korn and Graubard (1998): Clopper and Pearson's interval at the effective number of games, which is the number
+    divided by the design effect (at least 1) and corrected for the degrees of freedom of the casts.
+    """
+    clusters: dict[str, list[bool]] = {}
+    for cast, hit in hits:
+        clusters.setdefault(cast, []).append(hit)
+    count, casts, share = len(hits), len(clusters), sum(hit for _, hit in hits) / len(hits)
+    if casts < 2:
+        return 0.0, 1.0
+    residues = np.array([sum(found) - share * len(found) for found in clusters.values()])
+    variance = casts / (casts - 1) * float(residues @ residues) / count**2
+    alone = share * (1 - share) / (count - 1)
+    effect = max(1.0, variance / alone) if alone else 1.0
+    size = count / effect * (t.ppf(0.975, count - 1) / t.ppf(0.975, casts - 1)) ** 2
+    low = float(beta.ppf(0.025, share * size, size - share * size + 1)) if share else 0.0
+    high = float(beta.ppf(0.975, share * size + 1, size - share * size)) if share < 1 else 1.0
+    return low, high
+
+
+def rate(hits: Iterable[Hit]) -> str:
+    """A share of games with its 95% interval, where there is more than one cast."""
     found = list(hits)
     if not found:
         return "–"
-    interval = binomtest(sum(found), len(found)).proportion_ci(method="wilson")
-    share = 100 * sum(found) / len(found)
-    return f"{share:.0f}% ({100 * interval.low:.0f}–{100 * interval.high:.0f}; {sum(found)}/{len(found)})"
+    low, high = share_interval(found)
+    number = sum(hit for _, hit in found)
+    ends = "" if (low, high) == (0, 1) else f"{100 * low:.0f}–{100 * high:.0f}; "
+    return f"{100 * number / len(found):.0f}% ({ends}{number}/{len(found)})"
 
 
 def figures(game: Game, reference: str, count: int | None = None) -> dict[str, Any] | None:
@@ -44,10 +71,10 @@ def figures(game: Game, reference: str, count: int | None = None) -> dict[str, A
     return chosen
 
 
-def culprit_first(game: Game, phi: list[float]) -> bool:
+def culprit_first(game: Game, phi: list[float]) -> Hit:
     """Whether the one culprit has the largest value, alone."""
     best = int(np.argmax(phi))
-    return game["planted"][best] > 0 and phi.count(phi[best]) == 1
+    return game["cast"], game["planted"][best] > 0 and phi.count(phi[best]) == 1
 
 
 def markdown(header: list[str], rows: list[list[str]]) -> str:
@@ -115,13 +142,14 @@ def innocent_table(games: list[Game]) -> str:
                 if not found or not found[f"{name}_interval"]:
                     continue
                 ends += [
-                    end
+                    (game["cast"], *end)
                     for end, planted, part in zip(
                         found[f"{name}_interval"], game["planted"], game["parts"], strict=True
                     )
                     if not planted and part["role"] != "none"
                 ]
-            above, below = rate(low > 0 for low, _ in ends), rate(high < 0 for _, high in ends)
+            above = rate((cast, low > 0) for cast, low, _ in ends)
+            below = rate((cast, high < 0) for cast, _, high in ends)
             rows.append([reference, name.upper(), above, below])
     return markdown(["reference", "value", "innocent's interval above 0", "below 0"], rows)
 
@@ -145,11 +173,16 @@ def rank_table(games: list[Game]) -> str:
 
 def copy_lines(games: list[Game]) -> str:
     """How near two copies of a LoRA come."""
-    found = [f["copy"] for game in games for kind in ("soft", "sharp") if (f := figures(game, kind)) and "copy" in f]
+    found = [
+        (game["cast"], *f["copy"])
+        for game in games
+        for kind in ("soft", "sharp")
+        if (f := figures(game, kind)) and "copy" in f
+    ]
     if not found:
         return "no game holds both copies"
-    held = rate(low <= 0 <= high for low, high, _ in found)
-    largest = max(abs(gap) for _, _, gap in found)
+    held = rate((cast, low <= 0 <= high) for cast, low, high, _ in found)
+    largest = max(abs(gap) for *_, gap in found)
     return f"interval of the difference holds 0: {held}; largest difference {largest:.3g} FID points"
 
 
@@ -161,7 +194,7 @@ def two_lines(games: list[Game]) -> str:
         for game in (game for game in games if game["kind"] == "two"):
             phi = np.array(figures(game, reference)["fid"])  # type: ignore[index]
             planted = np.array(game["planted"]) > 0
-            hits.append(bool(phi[planted].min() > phi[~planted].max()))
+            hits.append((game["cast"], bool(phi[planted].min() > phi[~planted].max())))
         rows.append(f"{reference}: {rate(hits)}")
     return "; ".join(rows)
 
@@ -229,10 +262,10 @@ def charts(games: list[Game], out: Path) -> None:
                 for g in singles
                 if g["split"] == split
             ]
-            interval = binomtest(sum(hits), len(hits)).proportion_ci(method="wilson")
-            shares.append(100 * float(np.mean(hits)))
-            low.append(shares[-1] - 100 * interval.low)
-            high.append(100 * interval.high - shares[-1])
+            ends = share_interval(hits)
+            shares.append(100 * sum(hit for _, hit in hits) / len(hits))
+            low.append(shares[-1] - 100 * ends[0])
+            high.append(100 * ends[1] - shares[-1])
         y = np.arange(len(METHODS)) + (place - 1.5) * 0.2
         axis.errorbar(shares, y, xerr=[low, high], fmt="o", label=f"{split}, {reference} reference")
     axis.set_yticks(range(len(METHODS)), list(METHODS))

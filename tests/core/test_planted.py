@@ -71,12 +71,23 @@ def test_games_of_many_players() -> None:
 
 def test_counting() -> None:
     pytest.importorskip("matplotlib")
-    from planted_report import culprit_first, rate, tables
+    from planted_report import culprit_first, rate, share_interval, tables
+    from scipy.stats import binomtest
 
-    assert culprit_first({"planted": [0.0, 0.8]}, [1.0, 2.0])
-    assert not culprit_first({"planted": [0.0, 0.8]}, [2.0, 1.0])
-    assert not culprit_first({"planted": [0.0, 0.8]}, [2.0, 2.0])
-    assert rate([True] * 9 + [False]) == "90% (60–98; 9/10)"
+    game = {"planted": [0.0, 0.8], "cast": "none"}
+    assert [culprit_first(game, phi) for phi in ([1.0, 2.0], [2.0, 1.0], [2.0, 2.0])] == [
+        ("none", True),
+        ("none", False),
+        ("none", False),
+    ]
+    alone = [(str(cast), cast < 9) for cast in range(10)]
+    clopper_pearson = binomtest(9, 10).proportion_ci(method="exact")
+    assert share_interval(alone) == pytest.approx((clopper_pearson.low, clopper_pearson.high))
+    assert rate(alone) == "90% (55–100; 9/10)"
+    twice = share_interval(alone * 2)  # a second game of each cast that says the same says nothing new
+    assert twice[0] < clopper_pearson.low
+    assert twice[1] >= clopper_pearson.high
+    assert rate([("none", True), ("none", False)]) == "50% (1/2)"
     figures = Path(__file__).resolve().parents[2] / "benchmarks" / "planted.json"
     games = json.loads(figures.read_text(encoding="utf-8"))["games"]
     page = (figures.parents[1] / "docs" / "trust.md").read_text(encoding="utf-8")
