@@ -272,7 +272,7 @@ def charts(games: list[Game], out: Path) -> None:
     axis.invert_yaxis()
     axis.axvline(95, color="grey", linestyle=":")
     axis.set_xlabel("games in which the culprit has the largest value, % (95% interval)")
-    axis.legend(fontsize="small")
+    axis.legend(fontsize="small", ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1))
     _save(figure, out / "planted-methods.svg")
     figure, axes = plt.subplots(1, 2, figsize=(8, 3.2), sharey=True)
     for axis, reference in zip(axes, ("soft", "sharp"), strict=True):
