@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import comfy.utils
 from comfy.clip_vision import ClipVisionModel
 from comfy_api.latest import io
 
-from ..copyscope_core.conclude import MeasuredAudit, measure_audit
 from ..copyscope_core.design import Design
 from ..copyscope_core.distances import DISTANCES
 from ..copyscope_core.errors import ImageError
@@ -24,6 +23,9 @@ from .graph_run import GraphRun
 from .inception_host import host_extractor
 from .reference import check_folder, fingerprint, from_tensors
 from .types import Coalitions, Game, Reference
+
+if TYPE_CHECKING:
+    from ..copyscope_core.conclude import MeasuredAudit
 
 _NOT_LINKED = object()
 
@@ -104,6 +106,8 @@ class FID(io.ComfyNode):
         inputs = {item.node: read_image(comfy_host.input_image_path(item.file)) for item in run.plan.images}
         settings = run.plan.settings.model_copy(update={"distance": _first(distance)})
         stored = run.stored()
+        from ..copyscope_core.conclude import measure_audit  # when used: ComfyUI's start stays short
+
         measured = measure_audit(
             replace(stored, plan=replace(stored.plan, settings=settings)),
             images,

@@ -11,19 +11,22 @@ import asyncio
 import secrets
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import comfy.utils
 
 from ..copyscope_core.canaries import CANARY
-from ..copyscope_core.conclude import StoredAudit
 from ..copyscope_core.errors import StoreError
 from ..copyscope_core.graph import Graph, Link
 from ..copyscope_core.keys import RunContext
-from ..copyscope_core.measure import Seen
 from ..copyscope_core.node_info import is_image_file
 from ..copyscope_core.plan import Plan
 from ..copyscope_core.store import RunStore
 from . import comfy_host
+
+if TYPE_CHECKING:
+    from ..copyscope_core.conclude import StoredAudit
+    from ..copyscope_core.measure import Seen
 
 RERUN = "determinism"
 """The nonce of the second run of the full coalition."""
@@ -117,6 +120,8 @@ class GraphRun:
         Raises:
             StoreError: an entry is gone from the run folder.
         """
+        from ..copyscope_core.conclude import StoredAudit  # when used: ComfyUI's start stays short
+
         entries, again, canaries = {}, None, {}
         for step in self.steps:
             entry = self.store.read(step.key)

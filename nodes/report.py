@@ -6,8 +6,6 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from ..copyscope_core.conclude import publish_audit, report_audit
-from ..copyscope_core.report import summary_text
 from . import comfy_host
 from .fid import MeasuredRun
 from .types import Game
@@ -41,6 +39,9 @@ class ShapleyReport(io.ComfyNode):
 
     @classmethod
     def execute(cls, game: MeasuredRun, show_reference: bool, private: bool = False) -> io.NodeOutput:
+        from ..copyscope_core.conclude import publish_audit, report_audit  # when used: ComfyUI's start stays short
+        from ..copyscope_core.report import summary_text
+
         classes = (node.class_type for node in game.run.plan.graph.values())
         report = report_audit(game.measured, game.run.model_hashes(), comfy_host.environment(classes))
         report = publish_audit(game.measured, report, show_reference, private).report
