@@ -16,8 +16,15 @@ import torch
 from PIL import Image
 
 from copyscope_core import files
-from copyscope_core.errors import ImageError, StoreError
-from copyscope_core.features import INCEPTION_ID, FeatureCache, FeatureExtractor, Features, InceptionExtractor
+from copyscope_core.errors import CopyScopeError, ImageError, StoreError
+from copyscope_core.features import (
+    INCEPTION_ID,
+    FeatureCache,
+    FeatureExtractor,
+    Features,
+    InceptionExtractor,
+    memory_errors,
+)
 from copyscope_core.images import Pixels, pixel_hash, read_folder, resize_bicubic
 from copyscope_core.inception import full_precision, load_inception
 
@@ -251,3 +258,10 @@ def test_importing_features_does_not_import_torch() -> None:
     code = "import copyscope_core.features, sys; sys.exit('torch' in sys.modules)"
     root = Path(__file__).parents[2]
     assert subprocess.run([sys.executable, "-c", code], cwd=root, check=False).returncode == 0
+
+
+def test_a_device_without_memory_is_a_sentence() -> None:
+    with pytest.raises(CopyScopeError, match=r"device cuda.*--device cpu"), memory_errors("cuda"):
+        raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
+    with pytest.raises(RuntimeError, match="another"), memory_errors("cpu"):
+        raise RuntimeError("another error")

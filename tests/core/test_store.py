@@ -20,6 +20,7 @@ from PIL import Image
 
 from copyscope_core import files, runs
 from copyscope_core.errors import ImageError, StoreError
+from copyscope_core.files import open_log
 from copyscope_core.images import pixel_hash
 from copyscope_core.runs import clean_run, list_runs, register_run
 from copyscope_core.store import RunStore
@@ -438,3 +439,17 @@ def test_odd_entries_in_the_list_of_runs(state: Path) -> None:
     for content in ([], {"folders": 3}, {"folders": [1, None, "\0", "x" * 5000, ".."]}):
         (state / "runs.json").write_text(json.dumps(content), encoding="utf-8")
         assert list_runs() == []
+
+
+@pytest.mark.skipif(os.name != "posix", reason="makes a pipe")
+def test_a_log_is_not_written_through_a_link_or_into_a_pipe(tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("mine", encoding="utf-8")
+    log = tmp_path / "comfyui.log"
+    for make in (lambda: log.symlink_to(tmp_path / "mine"), lambda: os.mkfifo(log)):
+        log.unlink(missing_ok=True)
+        make()
+        for line in (b"one", b"two"):
+            with open_log(log) as sink:
+                sink.write(line)
+        assert log.read_bytes() == b"onetwo"
+    assert (tmp_path / "mine").read_text(encoding="utf-8") == "mine"
