@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .graph import Graph, Link, Node
-from .node_info import is_image_file, is_model_file
+from .node_info import EMBEDDING, is_image_file, is_model_file
 
 IRRELEVANT_FLAGS = {
     "--listen": 1, "--port": 1, "--tls-keyfile": 1, "--tls-certfile": 1, "--enable-cors-header": 1,
@@ -60,6 +60,11 @@ class RunContext:
 def file_names(nodes: Iterable[Node]) -> list[str]:
     """The model and image files that nodes name, sorted."""
     return sorted({value for node in nodes for value in _strings(node) if is_model_file(value) or is_image_file(value)})
+
+
+def embedding_names(nodes: Iterable[Node]) -> list[str]:
+    """The textual inversions that the texts of nodes name as ``embedding:NAME``, sorted."""
+    return sorted({name for node in nodes for value in _strings(node) for name in EMBEDDING.findall(value)})
 
 
 def launch_flags(argv: Sequence[str]) -> list[str]:

@@ -16,9 +16,9 @@ from .client import ComfyClient
 from .client_errors import ImageMissingError, one_line
 from .errors import HostError
 from .graph import Node
-from .keys import RunContext, file_names, launch_flags
+from .keys import RunContext, embedding_names, file_names, launch_flags
 from .model_files import LocalModels
-from .node_info import EMBEDDING, EMBEDDING_SUFFIXES, is_image_file, mapping
+from .node_info import EMBEDDING_SUFFIXES, is_image_file, mapping
 from .observer import Observer
 from .plan import Plan
 
@@ -61,11 +61,7 @@ async def server_context(
     names = file_names(nodes)
     images = await _input_images(client, [name for name in names if is_image_file(name)])
     model_names = [name for name in names if not is_image_file(name)]
-    texts = [value for node in nodes for value in node.inputs.values() if isinstance(value, str)]
-    inversions = {
-        name: [name + suffix for suffix in EMBEDDING_SUFFIXES]
-        for name in sorted({name for text in texts for name in EMBEDDING.findall(text)})
-    }
+    inversions = {name: [name + suffix for suffix in EMBEDDING_SUFFIXES] for name in embedding_names(nodes)}
     hashed = await _hash_models(client, [*model_names, *itertools.chain(*inversions.values())], local, observer)
     models = {name: hashed[name] for name in model_names}
     embeddings = {

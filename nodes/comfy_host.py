@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,8 @@ import nodes as comfy_nodes
 from ..copyscope_core.errors import HostError, ImageError
 from ..copyscope_core.graph import Graph, Link, Node
 from ..copyscope_core.hashes import HashCache
-from ..copyscope_core.keys import RunContext, file_names, launch_flags
-from ..copyscope_core.node_info import EMBEDDING, EMBEDDING_SUFFIXES, NodeCatalog, is_image_file
+from ..copyscope_core.keys import RunContext, embedding_names, file_names, launch_flags
+from ..copyscope_core.node_info import EMBEDDING_SUFFIXES, NodeCatalog, is_image_file
 
 RUNS_FOLDER = "copyscope"
 
@@ -82,9 +82,8 @@ def run_context(nodes: Iterable[Node], display_id: str) -> RunContext:
     """
     nodes = list(nodes)
     files = {name: _hash_named(name, display_id) for name in file_names(nodes)}
-    texts = [value for node in nodes for value in node.inputs.values() if isinstance(value, str)]
     where = environment({node.class_type for node in nodes})
-    if embeddings := _embeddings(texts, display_id):
+    if embeddings := _embeddings(embedding_names(nodes), display_id):
         where["embeddings"] = embeddings
     return RunContext(where, files, uuid.uuid4().hex)
 
@@ -205,12 +204,11 @@ def _hash_named(name: str, display_id: str) -> str | None:
     return hash_cache().sha256(path)
 
 
-def _embeddings(texts: Iterable[str], display_id: str) -> dict[str, str | None]:
-    """SHA-256 of the embeddings that texts name as ``embedding:NAME``; None where there is none, as ComfyUI allows.
+def _embeddings(names: Sequence[str], display_id: str) -> dict[str, str | None]:
+    """SHA-256 of textual inversions; None where there is none, as ComfyUI allows.
 
     ComfyUI looks into the subfolders too, and takes a name without its suffix.
     """
-    names = sorted({name for text in texts for name in EMBEDDING.findall(text)})
     listed = folder_paths.get_filename_list("embeddings") if names else []
     result = {}
     for name in names:

@@ -99,6 +99,8 @@ class FID(io.ComfyNode):
         distance: Any = "fid",
         clip_vision: Any = None,
     ) -> io.NodeOutput:
+        from ..copyscope_core.conclude import measure_audit  # when used: ComfyUI's start stays short
+
         run: GraphRun = _first(coalitions)
         images = _reference(_first(reference_folder), reference)
         control = _chosen(control_folder)
@@ -106,8 +108,6 @@ class FID(io.ComfyNode):
         inputs = {item.node: read_image(comfy_host.input_image_path(item.file)) for item in run.plan.images}
         settings = run.plan.settings.model_copy(update={"distance": _first(distance)})
         stored = run.stored()
-        from ..copyscope_core.conclude import measure_audit  # when used: ComfyUI's start stays short
-
         measured = measure_audit(
             replace(stored, plan=replace(stored.plan, settings=settings)),
             images,
