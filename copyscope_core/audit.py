@@ -184,12 +184,16 @@ class Audit:
     ) -> Crew:
         """Run the steps that have no entry, and compute the features of all, while the servers work on the next ones.
 
+        A server that samples on a CPU gets its next step when the features are there: on shared cores both at once take
+        longer than one after the other.
+
         Returns:
             The servers that are still of use.
         """
         computing = asyncio.Lock()
         tasks: dict[str, asyncio.Task[None]] = {}
         others = len(entries) - sum(step in entries for step in steps)
+        in_turn = str(context.environment["device"]).startswith("cpu")
 
         async def compute(entry: Entry, runner: Runner | None) -> None:
             made = {} if runner is None else await runner.features(entry)
@@ -206,6 +210,8 @@ class Audit:
             self.observer.step(len(entries) - others, self.plan.label(step.mask))
             entry = entries[step] = await self._sample(store, context, runner, step)
             await follow(runner.name, entry, runner)
+            if in_turn:
+                await asyncio.shield(tasks[runner.name])
 
         try:
             waiting = [step for step in steps if step not in entries]

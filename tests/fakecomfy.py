@@ -51,6 +51,7 @@ class FakeComfy:
         self.gateway: Callable[[str], bool] = lambda path: False
         self.version = "0.8.0"
         self.argv = ["main.py", "--cpu"]
+        self.device = "cpu"
         self.info: dict[str, Any] = json.loads(OBJECT_INFO.read_text(encoding="utf-8"))
         self.interrupted: list[str] = []
         self.url = ""
@@ -118,7 +119,7 @@ class FakeComfy:
 
     async def _stats(self, request: web.Request) -> web.Response:
         system = {"comfyui_version": self.version, "pytorch_version": "2.9", "os": "linux", "argv": self.argv}
-        return web.json_response({"system": system, "devices": [{"name": "cpu", "type": "cpu"}]})
+        return web.json_response({"system": system, "devices": [{"name": self.device, "type": self.device}]})
 
     async def _object_info(self, request: web.Request) -> web.Response:
         return web.json_response(self.info)

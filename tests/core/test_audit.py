@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import shutil
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -110,6 +111,32 @@ def test_every_coalition_is_run_once_per_seed_and_the_whole_one_twice(server: Fa
     assert run is not None
     assert next(item["members"] for item in run["coalitions"]) == ["style", "prompt"]
     assert [item.folder for item in list_runs()] == [tmp_path / "out"]
+
+
+class WaitsForPrompts(MeanColours):
+    """Waits, at its first images, for the server to get a second prompt, and notes how many it had got by then."""
+
+    def __init__(self, server: FakeComfy, seconds: float) -> None:
+        super().__init__()
+        self.server, self.seconds, self.prompts = server, seconds, 0
+
+    def __call__(self, images: Sequence[np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:
+        end = time.monotonic() + self.seconds
+        while not self.images and len(self.server.prompts) < 2 and time.monotonic() < end:
+            time.sleep(0.01)
+        self.prompts = self.prompts or len(self.server.prompts)
+        return super().__call__(images)
+
+
+@pytest.mark.parametrize(("device", "seconds", "prompts"), [("cuda", 30, 2), ("cpu", 1, 1)])
+def test_features_are_computed_beside_a_gpu_and_in_turn_with_a_cpu(
+    server: FakeComfy, tmp_path: Path, device: str, seconds: float, prompts: int
+) -> None:
+    server.device = device
+    extractor = WaitsForPrompts(server, seconds)
+    result = audit(server, tmp_path, extractor=extractor)
+    assert extractor.prompts == prompts
+    assert result.sampled == 9
 
 
 def test_a_repeated_audit_runs_and_measures_nothing_again(server: FakeComfy, tmp_path: Path) -> None:
