@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from .errors import CopyScopeError, ImageError
 from .files import read_plain, write_bytes_atomic
-from .images import ImageFile, Pixels, resize_bicubic
+from .images import ImageFile, Pixels, in_threads, resize_bicubic
 
 if TYPE_CHECKING:
     import torch
@@ -30,7 +30,8 @@ Features: TypeAlias = npt.NDArray[np.float32]
 Progress: TypeAlias = Callable[[int, int], None]
 """Called with how many of how many distinct images are done; may raise to interrupt."""
 
-BATCH_SIZE = 16
+BATCH_SIZE = 8
+"""Activations of more images leave a CPU's caches (docs/performance.md); a GPU waits for decoding anyway."""
 INCEPTION_ID = "fid-inception-2015-12-05.clean-bicubic-299.folded-f32"
 
 
@@ -87,7 +88,7 @@ class InceptionExtractor:
         rows = np.empty((len(images), self.dimension), dtype=np.float32)
         for start in range(0, len(images), self.batch_size):
             part = images[start : start + self.batch_size]
-            resized = np.stack([resize_bicubic(pixels, INPUT_SIZE, INPUT_SIZE) for pixels in part])
+            resized = np.stack(in_threads(lambda pixels: resize_bicubic(pixels, INPUT_SIZE, INPUT_SIZE), part))
             batch = torch.from_numpy(resized).permute(0, 3, 1, 2)  # channels last in memory, as the network's weights
             with full_precision():
                 rows[start : start + len(part)] = run(batch).float().cpu().numpy()

@@ -5,16 +5,20 @@ Pixels are 8-bit RGB everywhere: what ComfyUI's SaveImage would write, so that t
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import logging
+import os
 import struct
+import threading
 import warnings
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -36,6 +40,9 @@ MATCH_METHOD = "centre-crop.clean-bicubic.u8"
 FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM", "TGA")
 """Formats that are tried. Others that Pillow knows are left out on purpose: EPS starts Ghostscript, for one."""
 
+_MOST_THREADS = 16
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
 _SYSTEM_FILES = frozenset({"thumbs.db", "desktop.ini"})
 _MOST_NAMED = 5
 # What Pillow raises on files that are damaged or no images, found by feeding it damaged files.
@@ -65,6 +72,20 @@ class ImageFile:
     pixels: Pixels = field(compare=False, repr=False)
     pixel_sha256: str
     file_sha256: str
+
+
+def in_threads(function: Callable[[_Item], _Result], items: Sequence[_Item]) -> list[_Result]:
+    """The function of each item, in order, on all cores: Pillow and hashlib let other threads work meanwhile.
+
+    Raises:
+        BaseException: what the function raised for the first item for which it did, or what interrupts; the items that
+            were not begun are left out then.
+    """
+    threads = min(len(items), os.cpu_count() or 1, _MOST_THREADS)
+    if threads < 2:
+        return [function(item) for item in items]
+    with ThreadPoolExecutor(threads, thread_name_prefix="copyscope-images") as pool:
+        return list(pool.map(function, items))
 
 
 def quantise(image: npt.NDArray[Any] | torch.Tensor) -> npt.NDArray[np.uint8]:
@@ -154,16 +175,43 @@ def image_of(data: bytes, path: Path) -> ImageFile:
     )
 
 
+class _Silence:
+    """While any thread is in it, Pillow's warnings on size and metadata are not shown; the size is checked here.
+
+    ``warnings.catch_warnings`` alone is not for threads: they share one list of filters, and each would put back what
+    it found.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._before = contextlib.ExitStack()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._inside:
+                self._before.enter_context(warnings.catch_warnings())
+                warnings.simplefilter("ignore")
+            self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                self._before.close()
+
+
+_SILENCE = _Silence()
+
+
 def _decode(data: bytes, path: Path) -> Pixels:
     Image.init()
     formats = [name for name in FORMATS if name in Image.OPEN]
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's own warnings on size and metadata; size is checked below
-            with Image.open(io.BytesIO(data), formats=formats) as image:
-                if image.width * image.height > MAX_IMAGE_PIXELS:
-                    raise Image.DecompressionBombError
-                return np.array(_to_rgb(ImageOps.exif_transpose(image)))
+        with _SILENCE, Image.open(io.BytesIO(data), formats=formats) as image:
+            if image.width * image.height > MAX_IMAGE_PIXELS:
+                raise Image.DecompressionBombError
+            return np.array(_to_rgb(ImageOps.exif_transpose(image)))
     except ImageError as error:
         raise ImageError(f"The image {path} {error}.") from error
     except Image.DecompressionBombError as error:
@@ -241,29 +289,31 @@ def read_folder(folder: Path) -> list[ImageFile]:
     except (OSError, RuntimeError) as error:  # RuntimeError: a loop of links, up to Python 3.12
         raise ImageError(f"The image folder {folder} cannot be read ({error}); check its rights.") from error
 
-    images: list[ImageFile] = []
-    failures: list[ImageError] = []
-    bad: list[str] = []
-    for path in entries:
-        if path.is_dir():
-            continue
-        try:
-            images.append(read_image(path))
-        except ImageError as error:
-            failures.append(error)
-            bad.append(path.name)
-    if len(bad) == 1:
-        raise failures[0]
-    if bad:
+    paths = [path for path in entries if path.name not in folders]
+    read = in_threads(_read_or_error, paths)
+    images = [image for image in read if isinstance(image, ImageFile)]
+    failures = {path.name: error for path, error in zip(paths, read, strict=True) if isinstance(error, ImageError)}
+    if failures:
+        first = next(iter(failures.values()))
+        if len(failures) == 1:
+            raise first
         raise ImageError(
-            f"The image folder {folder} has files that are not images or cannot be read: {_some(bad)}; remove them."
-        ) from failures[0]
+            f"The image folder {folder} has files that are not images or cannot be read: {_some(list(failures))}; "
+            "remove them."
+        ) from first
     if not images:
         hint = f" (its subfolders are not searched: {_some(folders)})" if folders else ""
         raise ImageError(f"The image folder {folder} has no images{hint}; put PNG, JPEG or WebP files there.")
     if folders:
         log.warning("Subfolders of %s are not searched: %s.", folder, _some(folders))
     return images
+
+
+def _read_or_error(path: Path) -> ImageFile | ImageError:
+    try:
+        return read_image(path)
+    except ImageError as error:
+        return error
 
 
 def _is_hidden(path: Path) -> bool:

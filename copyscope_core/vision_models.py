@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from .errors import CopyScopeError
 from .features import BATCH_SIZE, Features, memory_errors
 from .hashes import file_sha256
-from .images import Pixels, resize_bicubic
+from .images import Pixels, in_threads, resize_bicubic
 from .settings import describe
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ class VisionModelExtractor:
 
         rows = []
         for start in range(0, len(images), self.batch_size):
-            batch = np.stack([self._preprocessing(pixels) for pixels in images[start : start + self.batch_size]])
+            batch = np.stack(in_threads(self._preprocessing, images[start : start + self.batch_size]))
             values = torch.from_numpy(batch).permute(0, 3, 1, 2).to(self.device)
             with full_precision(), memory_errors(self.device):
                 rows.append(getattr(self._model(pixel_values=values), self._output).float().cpu().numpy())

@@ -5,6 +5,9 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import threading
+import warnings
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +21,7 @@ from copyscope_core.errors import ImageError
 from copyscope_core.images import (
     as_rgb,
     describe_defects,
+    in_threads,
     match_record,
     match_reference,
     pixel_hash,
@@ -165,6 +169,39 @@ def test_reads_cmyk(tmp_path: Path) -> None:
     red = Image.new("CMYK", (8, 8), (0, 255, 255, 0))
     red.save(tmp_path / "red.jpg", quality=100)
     assert np.abs(read_image(tmp_path / "red.jpg").pixels.astype(int) - [255, 0, 0]).max() <= 4
+
+
+def test_images_read_at_once_show_no_warning_and_leave_the_filters_of_others_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
+) -> None:
+    """Two are read at a time, and the one that began first ends first."""
+    path = save(tmp_path / "image.png", picture())
+    begun, ended = threading.Barrier(2), threading.Event()
+    convert = images._to_rgb
+
+    def warn(image: Image.Image) -> Image.Image:
+        place = begun.wait(timeout=30)
+        if place:
+            assert ended.wait(timeout=30)
+        warnings.warn("Corrupt EXIF data", stacklevel=1)
+        return convert(image)
+
+    monkeypatch.setattr(images, "_to_rgb", warn)
+    before = list(warnings.filters)
+    with ThreadPoolExecutor(2) as pool:
+        reading = [pool.submit(read_image, path) for _ in range(2)]
+        wait(reading, return_when=FIRST_COMPLETED)
+        ended.set()
+    assert [item.result().name for item in reading] == ["image.png"] * 2
+    assert list(warnings.filters) == before
+    assert not recwarn.list
+
+
+def test_threads_give_results_in_order_and_raise_what_the_first_failure_was() -> None:
+    assert in_threads(lambda number: number * number, range(40)) == [number * number for number in range(40)]
+    assert in_threads(str, []) == []
+    with pytest.raises(ZeroDivisionError):
+        in_threads(lambda number: 1 // number, [3, 2, 1, 0])
 
 
 def test_an_unusable_cmyk_profile_is_left_out_with_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
