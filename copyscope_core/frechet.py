@@ -180,7 +180,7 @@ def _finite(values: npt.ArrayLike, name: str, dimensions: int) -> Matrix:
         raise GameError(f"{name} has {dimensions} dimension(s) and is not empty; this one has shape {array.shape}.")
     if not np.issubdtype(array.dtype, np.number) or np.issubdtype(array.dtype, np.complexfloating):
         raise GameError(f"{name} holds real numbers; this one holds {array.dtype}.")
-    converted: Matrix = array.astype(np.float64)
+    converted: Matrix = array.astype(np.float64, copy=False)
     if not np.isfinite(converted).all():
         raise GameError(f"{name} has NaN or infinite numbers.")
     return converted
