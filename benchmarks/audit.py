@@ -1,12 +1,12 @@
 """A whole audit beside queueing its rewritten prompts one by one on a ComfyUI without CopyScope.
 
-    python benchmarks/audit.py [--comfyui ~/comfy/ComfyUI] [--steps 10] [--size 64] [--batch 8] [--only cache,…]
+    python benchmarks/audit.py [--comfyui ~/comfy/ComfyUI] [--steps 10] [--size 64] [--seeds 8] [--batch 1] [--only …]
 
-Four players (checkpoint, two LoRAs, prompt) on the miniature zoo: 16 prompts of ``batch`` images each. Each way has a
-server of its own, all start with the same files: the 16 prompts with the default cache in the order of the bitmasks and
-in the audit's own order, with ``--cache-none``, ``copyscope audit``, and the audit in a graph. Checks that all give the
-same pixels, then prints seconds, processor time, what was executed how often, and CopyScope's own share. Needs the
-extra ``dev``.
+Four players (checkpoint, two LoRAs, prompt) on the miniature zoo: a prompt of ``batch`` images for each of the 16
+coalitions and each seed. Each way has a server of its own, all start with the same files: the prompts with the default
+cache in the order of the bitmasks and in the audit's own order, with ``--cache-none``, ``copyscope audit``, and the
+audit in a graph. Checks that all give the same pixels, then prints seconds, processor time, what was executed how
+often, and CopyScope's own share. Needs the extra ``dev``.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import io
+import itertools
 import re
 import shutil
 import sys
@@ -170,12 +171,12 @@ class Listener(ComfyClient):
         return entry
 
 
-def prompts_of(plan: Plan, masks: Iterable[int]) -> dict[int, Workflow]:
-    """Each coalition's rewritten prompt, with a node that writes its images."""
+def prompts_of(plan: Plan, masks: Iterable[int]) -> dict[tuple[int, int], Workflow]:
+    """Each coalition's rewritten prompts, by mask and seed, with a node that writes the images."""
     result = {}
-    for mask in masks:
-        graph, target = plan.rewriter.graph(mask)
-        result[mask] = {**to_json(graph), "preview": node("PreviewImage", images=[target.node, target.slot])}
+    for mask, offset in itertools.product(masks, range(plan.seeds)):
+        graph, target = plan.rewriter.graph(mask, offset)
+        result[mask, offset] = {**to_json(graph), "preview": node("PreviewImage", images=[target.node, target.slot])}
     return result
 
 
@@ -188,7 +189,7 @@ def digests_of(prompt: Mapping[str, Any]) -> dict[str, str]:
     return {name: digest[:DIGITS] for name, digest in digests(graph, target).items()}
 
 
-async def queue_all(client: ComfyClient, prompts: Mapping[int, Workflow]) -> list[dict[str, Any]]:
+async def queue_all(client: ComfyClient, prompts: Mapping[Any, Workflow]) -> list[dict[str, Any]]:
     """Queue all prompts, as fast as the server takes them, and wait for the last; their history entries in order."""
     ids = [await client.submit(prompt) for prompt in prompts.values()]
     entries = []
@@ -201,19 +202,20 @@ async def queue_all(client: ComfyClient, prompts: Mapping[int, Workflow]) -> lis
 
 
 async def queued(
-    way: Way, client: ComfyClient, host: ManagedHost, prompts: Mapping[int, Workflow]
+    way: Way, client: ComfyClient, host: ManagedHost, prompts: Mapping[tuple[int, int], Workflow]
 ) -> Callable[[], Any]:
     """The peer: no CopyScope, nothing is measured of the images."""
     entries = await queue_all(client, prompts)
 
     async def look() -> None:
-        for (mask, prompt), entry in zip(prompts.items(), entries, strict=True):
+        for ((mask, _), prompt), entry in zip(prompts.items(), entries, strict=True):
             messages = dict(entry["status"]["messages"])
             cached = set(messages["execution_cached"]["nodes"])
             way.executed.update(digest for name, digest in digests_of(prompt).items() if name not in cached)
             files = entry["outputs"]["preview"]["images"]
             images = [await client.fetch_image(item["filename"], item["subfolder"], item["type"]) for item in files]
-            way.pixels[mask] = [pixel_hash(np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))) for data in images]
+            pixels = [np.asarray(Image.open(io.BytesIO(data)).convert("RGB")) for data in images]
+            way.pixels.setdefault(mask, []).extend(map(pixel_hash, pixels))
 
     return look
 
@@ -289,15 +291,16 @@ def main() -> None:
     parser.add_argument("--comfyui", type=Path, default=Path.home() / "comfy" / "ComfyUI")
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--size", type=int, default=64)
-    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--seeds", type=int, default=8)
+    parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--only", default="cache,order,none,audit,graph", help="some of the ways")
     options = parser.parse_args()
     heading("psutil")
     graph = workflow(options.steps, options.size, options.batch)
-    settings = AuditSettings(seeds=1, baseline_checkpoint=BASELINE)
+    settings = AuditSettings(seeds=options.seeds, baseline_checkpoint=BASELINE)
     plan = make_plan(parse_graph(graph), bundled_catalog(), settings)
     assert len(plan.players) == 4
-    print(f"players: {', '.join(plan.names)}; {options.steps} steps, {options.batch} images a prompt")
+    print(f"players: {', '.join(plan.names)}; {options.steps} steps, {options.seeds} prompts of {options.batch} images")
 
     with tempfile.TemporaryDirectory(prefix="copyscope-bench-") as name:
         folder = Path(name)
@@ -325,7 +328,7 @@ def main() -> None:
         ways = {name: on_server(*kinds[name]) for name in options.only.split(",")}
     first, *others = ways.values()
     assert all(way.pixels == first.pixels for way in others), "the images differ"
-    print(f"  the {len(masks) * options.batch} images have the same pixels in all {len(ways)} ways")
+    print(f"  the {len(masks) * options.seeds * options.batch} images have the same pixels in all {len(ways)} ways")
     for name, way in ways.items():
         if name not in ("audit", "graph"):
             continue
