@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from copyscope_core.errors import GameError
 from copyscope_core.frechet import (
+    TOLERANCE,
     Frechet,
     _square_factor,
     covariance_factor,
@@ -138,6 +139,70 @@ def test_more_images_than_dimensions_gives_the_same_as_the_direct_form() -> None
     direct = np.linalg.svd(covariance_factor(x) @ covariance_factor(y).T, compute_uv=False).sum()
     traces = np.trace(statistics(x)[1]) + np.trace(statistics(y)[1])
     assert covariance_part(covariance_factor(x), covariance_factor(y)) == pytest.approx(traces - 2 * direct, rel=1e-10)
+
+
+def directly(x: np.ndarray, y: np.ndarray) -> float:
+    """The covariance part from the singular values of the centred sets' product, without any short cut."""
+    a, b = ((z - z.mean(axis=0)) / np.sqrt(max(len(z) - 1, 1)) for z in (x, y))
+    return float(np.sum(a**2) + np.sum(b**2) - 2 * np.linalg.svd(a @ b.T, compute_uv=False).sum())
+
+
+SPECTRA = {
+    "flat": lambda i: np.ones_like(i),
+    "Inception's": lambda i: (1 + i) ** -0.5,
+    "steep": lambda i: (1 + i) ** -2.0,
+    "geometric": lambda i: 0.9**i,
+    "few directions": lambda i: (i < 40) * 1.0,
+    "one direction": lambda i: np.where(i == 0, 1.0, 1e-4),
+}
+
+
+@pytest.mark.parametrize("spectrum", SPECTRA)
+@pytest.mark.parametrize(("n1", "n2", "d"), [(150, 150, 400), (200, 300, 210), (211, 211, 210), (400, 300, 200)])
+def test_large_sets_lose_nothing_to_squaring(spectrum: str, n1: int, n2: int, d: int) -> None:
+    rng = np.random.default_rng(n1)
+    scales = SPECTRA[spectrum](np.arange(d, dtype=np.float64))
+    turn = rng.normal(size=(d, d)) / np.sqrt(d)
+    x, y = ((rng.normal(size=(n, d)) * scales) @ turn + 0.3 for n in (n1, n2))
+    assert frechet_distance(x, y).covariance == pytest.approx(directly(x, y), rel=TOLERANCE)
+    assert frechet_distance(x, x).covariance == pytest.approx(0, abs=1e-12 * scale(x, x))
+
+
+def test_large_sets_whose_smallest_singular_values_are_refined(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many images as dimensions: roots of eigenvalues alone would be off, those of the refined ones are not."""
+    linalg = pytest.importorskip("scipy.linalg")
+    refined: list[int] = []
+    eigh = linalg.eigh
+
+    def counted(square: np.ndarray, subset_by_index: tuple[int, int]) -> object:
+        refined.append(subset_by_index[1] + 1)
+        return eigh(square, subset_by_index=subset_by_index)
+
+    monkeypatch.setattr(linalg, "eigh", counted)
+    rng = np.random.default_rng(5)
+    n = 300
+    # Both sets have the same directions, and the last 60 of them are faint in both.
+    scales = np.where(np.arange(n) < n - 60, 1.0, 1e-6)
+    x, y = (rng.normal(size=(n + 1, n)) * scales for _ in range(2))
+    found = frechet_distance(x, y).covariance
+    assert refined
+    assert 0 < refined[0] <= n // 4
+    assert found == pytest.approx(directly(x, y), rel=TOLERANCE)
+
+
+@pytest.mark.parametrize("size", [0.0, 1e-120, 1e100])
+def test_large_sets_of_tiny_or_huge_numbers(size: float) -> None:
+    rng = np.random.default_rng(6)
+    x, y = (rng.normal(size=(150, 160)) * size for _ in range(2))
+    assert frechet_distance(x, y).covariance == pytest.approx(directly(x, y), rel=1e-9)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 50])
+def test_a_covariance_factor_has_one_row_less_than_there_are_images(n: int) -> None:
+    x = features(14, n, 6)
+    factor = covariance_factor(x)
+    assert factor.shape == (n - 1, 6)
+    assert factor.T @ factor == pytest.approx(statistics(x)[1], abs=1e-14)
 
 
 @pytest.mark.parametrize(("n1", "n2", "d"), [(3, 4, 6), (9, 8, 4), (5, 12, 5)])
