@@ -6,6 +6,7 @@ import asyncio
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
@@ -13,6 +14,7 @@ from .canaries import CANARY, choose_canaries, fresh_nonce
 from .client_errors import ServerHangError, ServerLostError, ServerUnreachableError
 from .conclude import MeasuredAudit, StoredAudit, measure_audit, publish_audit, report_audit
 from .errors import ImageError
+from .feature_queue import FeatureQueue
 from .features import FeatureCache, FeatureExtractor, Features, InceptionExtractor
 from .fleet import spread
 from .graph import to_json
@@ -184,44 +186,27 @@ class Audit:
     ) -> Crew:
         """Run the steps that have no entry, and compute the features of all, while the servers work on the next ones.
 
-        A server that samples on a CPU gets its next step when the features are there: on shared cores both at once take
-        longer than one after the other.
-
         Returns:
             The servers that are still of use.
         """
-        computing = asyncio.Lock()
-        tasks: dict[str, asyncio.Task[None]] = {}
         others = len(entries) - sum(step in entries for step in steps)
         in_turn = str(context.environment["device"]).startswith("cpu")
-
-        async def compute(entry: Entry, runner: Runner | None) -> None:
-            made = {} if runner is None else await runner.features(entry)
-            async with computing:
-                await asyncio.to_thread(self._features, store, entry, made)
-
-        async def follow(name: str, entry: Entry, runner: Runner | None = None) -> None:
-            """Compute an entry's features once those of the one before it, from the same server, are there."""
-            if name in tasks:
-                await tasks[name]
-            tasks[name] = asyncio.create_task(compute(entry, runner))
+        features = FeatureQueue(partial(self._features, store), in_turn)
 
         async def work(runner: Runner, step: Step) -> None:
             self.observer.step(len(entries) - others, self.plan.label(step.mask))
             entry = entries[step] = await self._sample(store, context, runner, step)
-            await follow(runner.name, entry, runner)
-            if in_turn:
-                await asyncio.shield(tasks[runner.name])
+            await features.add(entry, runner)
 
         try:
             waiting = [step for step in steps if step not in entries]
             for step in steps:
                 if step in entries:
-                    await follow("", entries[step])
+                    await features.add(entries[step])
             left = await spread(waiting, crew, work, self.observer, elsewhere) if waiting else crew
-            await asyncio.gather(*tasks.values())
+            await features.finish()
         finally:
-            await asyncio.gather(*tasks.values(), return_exceptions=True)
+            await features.stop()
         self.observer.step(len(steps))
         return left
 
@@ -231,12 +216,14 @@ class Audit:
         pool = None if self.pool is None else self.pool.features_folder
         return FeatureCache(store.features_folder, self.extractor, pool=pool)
 
-    def _features(self, store: RunStore, entry: Entry, made: Mapping[str, Features]) -> None:
+    def _features(self, store: RunStore, entries: Sequence[Entry], made: Mapping[str, Features]) -> None:
         """Keep the features that were made elsewhere; compute those that are not stored."""
         cache = self._cache(store)
         cache.keep(made)
-        if any(image.pixel_sha256 not in made and cache.stored(image.pixel_sha256) is None for image in entry.images):
-            cache.features(store.images(entry))
+        missing = [
+            entry for entry in entries if any(cache.stored(image.pixel_sha256) is None for image in entry.images)
+        ]
+        cache.features([image for entry in missing for image in store.images(entry)])
 
     async def _run_canaries(
         self, store: RunStore, context: ServerContext, crew: Crew, entries: Mapping[Step, Entry]
