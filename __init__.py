@@ -1,10 +1,36 @@
 """CopyScope's entry for ComfyUI: registers the nodes, the routes and the web folder."""
 
+import re
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
 WEB_DIRECTORY = "./web"
+REQUIREMENTS = Path(__file__).with_name("requirements.txt")
+IMPORT_NAMES = {"pillow": "PIL"}
+"""Of requirements whose module is called otherwise."""
+
+
+def check_requirements(path: Path = REQUIREMENTS) -> None:
+    """Say at the start what is not installed, lest a user finds out when everything has been sampled.
+
+    Raises:
+        ImportError: it names the packages and the command that installs them.
+    """
+    names = [found[0] for line in path.read_text(encoding="utf-8").splitlines() if (found := re.match(r"[\w-]+", line))]
+    missing = [name for name in names if find_spec(IMPORT_NAMES.get(name, name)) is None]
+    if missing:
+        raise ImportError(
+            f"CopyScope needs {', '.join(missing)}, which the Python that runs ComfyUI does not have. "
+            f'Install what it needs and start ComfyUI again: "{sys.executable}" -m pip install -r "{path}"'
+        )
+
 
 if __package__:  # loaded by ComfyUI from custom_nodes, not by a test runner that walks the repository
 
     async def comfy_entrypoint():
+        check_requirements()
+
         from .nodes import CopyScopeExtension, add_routes
 
         add_routes()

@@ -115,7 +115,7 @@ def test_every_coalition_is_run_once_per_seed_and_the_whole_one_twice(server: Fa
 
 
 class WaitsForPrompts(MeanColours):
-    """Waits, at its first images, for the server to get another prompt; notes how many they were, and whether it did."""
+    """Waits, at its first images, for the server to get another prompt; notes how many they were, and if it did."""
 
     def __init__(self, server: FakeComfy, seconds: float) -> None:
         super().__init__()
