@@ -1,10 +1,10 @@
 """What ComfyUI needs to take up and walk through the expanded graph of an audit in a graph, as a share of that audit.
 
     pip install py-spy
-    python benchmarks/expansion.py [--players 8] [--comfyui ~/comfy/ComfyUI]
+    python benchmarks/expansion.py [--players 8] [--steps 20] [--comfyui ~/comfy/ComfyUI]
 
-Miniature models, images of 64×64, one seed, two steps: the cheapest sampling there is, so a real audit's share is
-smaller. py-spy looks at the server's prompt thread 20 times a second of the clock. Needs the extra ``dev``.
+Miniature models, images of 64×64, one seed: sampling is far cheaper than with real models, so a real audit's share is
+smaller still. py-spy looks at the server's prompt thread 20 times a second of the clock. Needs the extra ``dev``.
 """
 
 from __future__ import annotations
@@ -48,10 +48,10 @@ def count_samples(file: Path) -> Counter[str]:
     return found
 
 
-async def run(host: ManagedHost, players: int) -> float:
+async def run(host: ManagedHost, players: int, steps: int) -> float:
     """The audit as one prompt; its seconds on the clock."""
     settings = AuditSettings(seeds=1, baseline_checkpoint=BASELINE, max_coalitions=2**players)
-    graph = {name: item for name, item in workflow(players - 2).items() if name != "save"}
+    graph = {name: item for name, item in workflow(players - 2, steps).items() if name != "save"}
     async with ComfyClient(host.url) as client:
         start = time.perf_counter()
         await client.run({**graph, **copyscope_nodes(IMAGE, settings)})
@@ -63,6 +63,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--comfyui", type=Path, default=Path.home() / "comfy" / "ComfyUI")
     parser.add_argument("--players", type=int, default=8)
+    parser.add_argument("--steps", type=int, default=20)
     options = parser.parse_args()
     heading("py-spy")
     with tempfile.TemporaryDirectory(prefix="copyscope-bench-") as name:
@@ -72,10 +73,10 @@ def main() -> None:
         with ManagedHost(options.comfyui, (), base / "comfyui.log", base) as host:
             words = ["py-spy", "record", "--pid", str(host.pid), "--format", "raw", "--rate", str(RATE), "--idle"]
             with subprocess.Popen([*words, "--function", "--output", str(folder / "stacks")]) as spy:
-                seconds = asyncio.run(run(host, options.players))
+                seconds = asyncio.run(run(host, options.players, options.steps))
                 spy.send_signal(signal.SIGINT)
         found = count_samples(folder / "stacks")
-    print(f"{2**options.players} coalitions, {seconds:.0f} s, {found.total()} samples of the prompt thread")
+    print(f"{2**options.players} coalitions, {options.steps} steps an image, {seconds:.0f} s, {found.total()} samples")
     for kind in (NODE, WALK, EXPAND):
         print(f"  {kind:36s} {100 * found[kind] / found.total():5.1f}%, {seconds * found[kind] / found.total():.1f} s")
 

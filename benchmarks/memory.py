@@ -43,8 +43,8 @@ MARKS = (16, 64)
 PAUSE = 0.2
 
 
-def workflow(loras: int) -> dict[str, Any]:
-    """A checkpoint, LoRAs, a prompt, two steps at 64×64."""
+def workflow(loras: int, steps: int = 2) -> dict[str, Any]:
+    """A checkpoint, LoRAs, a prompt, a few steps at 64×64."""
     graph = {"checkpoint": node("CheckpointLoaderSimple", ckpt_name=CHECKPOINT)}
     last = "checkpoint"
     for index in range(loras):
@@ -60,7 +60,8 @@ def workflow(loras: int) -> dict[str, Any]:
         "latent": node("EmptyLatentImage", width=64, height=64, batch_size=1),
         "sampler": node(
             "KSampler", model=[last, 0], positive=["positive", 0], negative=["negative", 0],
-            latent_image=["latent", 0], seed=5, steps=2, cfg=1.0, sampler_name="euler", scheduler="normal", denoise=1.0,
+            latent_image=["latent", 0], seed=5, steps=steps, cfg=1.0, sampler_name="euler", scheduler="normal",
+            denoise=1.0,
         ),
         IMAGE: node("VAEDecode", samples=["sampler", 0], vae=["checkpoint", 2]),
         "save": node("SaveImage", images=[IMAGE, 0], filename_prefix="own"),

@@ -23,6 +23,9 @@ WELL_CONDITIONED = 1e-4
 ROUNDING = 1e-9
 """A covariance part above −ROUNDING·(tr Σ₁ + tr Σ₂) and below 0 is rounding, and becomes 0."""
 
+BLOCK = 1024
+"""Rows that are centred at a time."""
+
 LARGE = 128
 """Matrices with fewer rows or columns have their singular values computed directly."""
 
@@ -63,7 +66,8 @@ def frechet_distance(x: npt.ArrayLike, y: npt.ArrayLike) -> Frechet:
     """
     x, y = feature_pair(x, y)
     difference = x.mean(axis=0) - y.mean(axis=0)
-    return Frechet(float(difference @ difference), covariance_part(covariance_factor(x), covariance_factor(y)))
+    factor = _square_factor if min(len(x), len(y)) > x.shape[1] + 1 else covariance_factor
+    return Frechet(float(difference @ difference), covariance_part(factor(x), factor(y)))
 
 
 def frechet_from_grams(xx: Matrix, xy: Matrix, yy: Matrix) -> Frechet:
@@ -107,13 +111,42 @@ def covariance_factor(x: Matrix) -> Matrix:
     Centring leaves n rows of rank n−1. The reflection that takes the vector of ones to the first axis gathers what is
     always zero in the first row, which is left out; it subtracts one and the same vector from all the others.
     """
-    n = len(x)
-    if n == 1:
+    if len(x) == 1:
         return x[1:]
-    mean = x.mean(axis=0)
-    rows: Matrix = x[1:] - (mean + (mean - x[0]) / (np.sqrt(n) - 1))
-    rows /= np.sqrt(n - 1)
+    rows: Matrix = x[1:] - _reflected_mean(x)
+    rows /= np.sqrt(len(x) - 1)
     return rows
+
+
+def _reflected_mean(x: Matrix) -> Matrix:
+    """What the reflection of ``covariance_factor`` subtracts from all rows but the first: (d,); two rows or more."""
+    mean = x.mean(axis=0)
+    return np.asarray(mean + (mean - x[0]) / (np.sqrt(len(x)) - 1))
+
+
+def _square_factor(x: Matrix) -> Matrix:
+    """R (d, d) with RᵀR = Σ for features x (n, d), n > d + 1.
+
+    By Cholesky, which is quickest, unless Σ is near-singular: squaring would then lose what QR keeps. Rows are centred
+    and multiplied a block at a time: a second matrix of their size would take longer to get than to compute with.
+    """
+    from scipy.linalg.blas import dsyrk
+
+    n, d = x.shape
+    shift = _reflected_mean(x)
+    rows, lower = np.empty((BLOCK, d)), np.zeros((d, d), order="F")
+    for start in range(1, n, BLOCK):
+        part = rows[: min(BLOCK, n - start)]
+        np.subtract(x[start : start + BLOCK], shift, out=part)
+        lower = dsyrk(1 / (n - 1), part.T, beta=1, c=lower, lower=1, overwrite_c=1)
+    try:
+        r: Matrix = np.asarray(np.linalg.cholesky(lower).T, dtype=np.float64)
+    except np.linalg.LinAlgError:
+        r = np.zeros((1, 1))
+    scale = r.diagonal()
+    if scale.min() > WELL_CONDITIONED * scale.max():
+        return r
+    return np.asarray(np.linalg.qr(covariance_factor(x), mode="r"))
 
 
 def covariance_part(a: Matrix, b: Matrix) -> float:
@@ -123,25 +156,7 @@ def covariance_part(a: Matrix, b: Matrix) -> float:
         a: (m₁, d).
         b: (m₂, d).
     """
-    trace_a, trace_b = float(np.vdot(a, a)), float(np.vdot(b, b))
-    if min(len(a), len(b)) > a.shape[1]:
-        a, b = _square_factor(a), _square_factor(b)
-    return _bures(trace_a, trace_b, a @ b.T)
-
-
-def _square_factor(a: Matrix) -> Matrix:
-    """R (d, d) with RᵀR = AᵀA for A (m, d), m > d.
-
-    By Cholesky, which is quickest, unless AᵀA is near-singular: squaring would then lose what QR keeps.
-    """
-    try:
-        r: Matrix = np.asarray(np.linalg.cholesky(a.T @ a).T, dtype=np.float64)
-    except np.linalg.LinAlgError:
-        r = np.zeros((1, 1))
-    scale = r.diagonal()
-    if scale.min() > WELL_CONDITIONED * scale.max():
-        return r
-    return np.asarray(np.linalg.qr(a, mode="r"))
+    return _bures(float(np.vdot(a, a)), float(np.vdot(b, b)), a @ b.T)
 
 
 def _bures(trace1: float, trace2: float, cross: Matrix) -> float:
