@@ -325,7 +325,7 @@ def main() -> None:
             "audit": ("copyscope audit", PLAIN, True, partial(audited, **settled, out=folder)),
             "graph": ("audit in a graph", (), True, partial(in_graph, **settled, plan=plan)),
         }
-        ways = {name: on_server(*kinds[name]) for name in options.only.split(",")}
+        ways = {name: on_server(*kinds[name]) for name in dict.fromkeys(options.only.split(","))}
     first, *others = ways.values()
     assert all(way.pixels == first.pixels for way in others), "the images differ"
     print(f"  the {len(masks) * options.seeds * options.batch} images have the same pixels in all {len(ways)} ways")
