@@ -162,14 +162,14 @@ def covariance_part(a: Matrix, b: Matrix) -> float:
 def _bures(trace1: float, trace2: float, cross: Matrix) -> float:
     if not (np.isfinite(cross).all() and np.isfinite(trace1 + trace2)):
         raise GameError("The features are too large for their distance to be computed.")
-    value = less_twice_nuclear_norm(trace1 + trace2, cross)
+    value = _less_twice_nuclear_norm(trace1 + trace2, cross)
     # ‖A·Bᵀ‖∗ ≤ ‖A‖‖B‖ ≤ (tr Σ₁ + tr Σ₂)/2, so a negative value is rounding.
     if value < -ROUNDING * (trace1 + trace2):
         raise GameError("The covariances do not belong together: their distance came out negative.")
     return max(value, 0.0)
 
 
-def less_twice_nuclear_norm(traces: float, matrix: Matrix) -> float:
+def _less_twice_nuclear_norm(traces: float, matrix: Matrix) -> float:
     """``traces`` less twice the sum of the singular values of a matrix M, with a relative error under ``TOLERANCE``.
 
     A large M is squared: the roots of the eigenvalues of M·Mᵀ take a quarter of the time. Squaring moves an eigenvalue
@@ -237,6 +237,8 @@ def _finite(values: npt.ArrayLike, name: str, dimensions: int) -> Matrix:
     if not np.issubdtype(array.dtype, np.number) or np.issubdtype(array.dtype, np.complexfloating):
         raise GameError(f"{name} holds real numbers; this one holds {array.dtype}.")
     converted: Matrix = array.astype(np.float64, copy=False)
-    if not np.isfinite(converted.sum()) and not np.isfinite(converted).all():
+    with np.errstate(over="ignore", invalid="ignore"):  # the sum is quick to look at, but can overflow
+        suspect = not np.isfinite(converted.sum())
+    if suspect and not np.isfinite(converted).all():
         raise GameError(f"{name} has NaN or infinite numbers.")
     return converted
