@@ -30,7 +30,7 @@ LARGE = 128
 """Matrices with fewer rows or columns have their singular values computed directly."""
 
 BLUR = 8 * np.finfo(np.float64).eps
-"""How far rounding moves an eigenvalue of M·Mᵀ, relative to the largest; 5.3 ε is the most seen on real features."""
+"""How far rounding is taken to move an eigenvalue of M·Mᵀ, relative to the largest; 5.3 ε is the most seen."""
 
 TOLERANCE = 5e-9
 """What that may add up to in a covariance part, relative to it."""
