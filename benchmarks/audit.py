@@ -1,6 +1,6 @@
 """A whole audit beside queueing its rewritten prompts one by one on a ComfyUI without CopyScope.
 
-    python benchmarks/audit.py [--comfyui ~/comfy/ComfyUI] [--steps 10] [--size 64] [--seeds 8] [--batch 1] [--only …]
+    python -m benchmarks.audit [--comfyui ~/comfy/ComfyUI] [--steps 10] [--size 64] [--seeds 8] [--batch 1] [--only …]
 
 Four players (checkpoint, two LoRAs, prompt) on the miniature zoo: a prompt of ``batch`` images for each of the 16
 coalitions and each seed. Each way has a server of its own, all start with the same files: the prompts with the default
@@ -30,23 +30,23 @@ from typing import Any
 import numpy as np
 import psutil
 from PIL import Image
-from timing import REPOSITORY, heading
 
-from copyscope_core.audit import Audit
-from copyscope_core.client import ComfyClient, Event
-from copyscope_core.demo import REFERENCE
-from copyscope_core.features import InceptionExtractor
-from copyscope_core.graph import parse_graph, to_json
-from copyscope_core.hashes import HashCache
-from copyscope_core.host import ManagedHost
-from copyscope_core.images import pixel_hash, read_folder
-from copyscope_core.miniature import make_model_folder
-from copyscope_core.model_files import LocalModels
-from copyscope_core.node_info import NodeCatalog, bundled_catalog
-from copyscope_core.plan import Plan, make_plan
-from copyscope_core.rewrite import RERUN_INPUT, digests
-from copyscope_core.runner import Server
+from benchmarks.timing import REPOSITORY, heading
+from copyscope_core.audit.audit import Audit
+from copyscope_core.audit.runner import Server
+from copyscope_core.comfyui.client import ComfyClient, Event
+from copyscope_core.comfyui.host import ManagedHost
+from copyscope_core.comfyui.model_files import LocalModels
+from copyscope_core.demo.demo import REFERENCE
+from copyscope_core.demo.models import make_model_folder
+from copyscope_core.features.extractor import InceptionExtractor
+from copyscope_core.files.hashes import HashCache
+from copyscope_core.files.images import pixel_hash, read_folder
+from copyscope_core.plan.plan import Plan, make_plan
+from copyscope_core.players.rewrite import RERUN_INPUT, digests
 from copyscope_core.settings import AuditSettings
+from copyscope_core.workflow.graph import parse_graph, to_json
+from copyscope_core.workflow.node_info import NodeCatalog, bundled_catalog
 
 sys.path.insert(0, str(REPOSITORY / "tests"))
 from hostutil import link_pack

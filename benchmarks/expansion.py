@@ -1,7 +1,7 @@
 """What ComfyUI needs to take up and walk through the expanded graph of an audit in a graph, as a share of that audit.
 
     pip install py-spy
-    python benchmarks/expansion.py [--players 8] [--steps 20] [--comfyui ~/comfy/ComfyUI]
+    python -m benchmarks.expansion [--players 8] [--steps 20] [--comfyui ~/comfy/ComfyUI]
 
 Miniature models, images of 64×64, one seed: sampling is far cheaper than with real models, so a real audit's share is
 smaller still. py-spy looks at the server's prompt thread 20 times a second of the clock. Needs the extra ``dev``.
@@ -20,10 +20,10 @@ from pathlib import Path
 
 from audit import copyscope_nodes, prepare_base
 from memory import BASELINE, IMAGE, make_models, workflow
-from timing import heading
 
-from copyscope_core.client import ComfyClient
-from copyscope_core.host import ManagedHost
+from benchmarks.timing import heading
+from copyscope_core.comfyui.client import ComfyClient
+from copyscope_core.comfyui.host import ManagedHost
 from copyscope_core.settings import AuditSettings
 
 RATE = 20

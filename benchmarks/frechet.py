@@ -1,6 +1,6 @@
 """The Fréchet distance beside pytorch-fid, clean-fid, torch-fidelity and torchmetrics: from features to the number.
 
-    python benchmarks/frechet.py [--counts 32,256,2048,10000] [--dimension 2048] [--rounds 3] [--peers NAME,…]
+    python -m benchmarks.frechet [--counts 32,256,2048,10000] [--dimension 2048] [--rounds 3] [--peers NAME,…]
 
 First checks all of them against 60-digit arithmetic on small sets, then that all agree on each large one; then times
 them in alternation. Needs the extra ``bench``.
@@ -17,11 +17,11 @@ import numpy as np
 import torch
 from cleanfid.fid import frechet_distance as clean_fid
 from pytorch_fid.fid_score import calculate_frechet_distance as pytorch_fid
-from timing import alternate, heading
 from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
 from torchmetrics.image.fid import _compute_fid
 
-from copyscope_core.frechet import frechet_distance
+from benchmarks.timing import alternate, heading
+from copyscope_core.distances.frechet import frechet_distance
 
 Array = np.ndarray
 SMALL = [(3, 40, 40), (8, 5, 12), (12, 40, 30), (12, 4, 6), (16, 100, 20)]

@@ -1,6 +1,6 @@
 """What the pack adds to ComfyUI's start: processor time of its import where ComfyUI's own modules are loaded already.
 
-    python benchmarks/import_time.py [--comfyui ~/comfy/ComfyUI] [--rounds 3]
+    python -m benchmarks.import_time [--comfyui ~/comfy/ComfyUI] [--rounds 3]
 
 Runs ComfyUI's own Python; first checks that the pack registers its nodes.
 """
@@ -13,7 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from timing import REPOSITORY, heading
+from benchmarks.timing import REPOSITORY, heading
 
 sys.path.insert(0, str(REPOSITORY / "tests"))
 from hostutil import host_python

@@ -1,6 +1,6 @@
 """What this machine can do at most: multiplications of large matrices, memory, and what the network needs of them.
 
-    python benchmarks/limits.py [--size 4096]
+    python -m benchmarks.limits [--size 4096]
 
 The other benchmarks' figures can be held against these. Needs the extra ``dev``.
 """
@@ -12,10 +12,10 @@ from functools import partial
 
 import numpy as np
 import torch
-from timing import alternate, heading
 from torch.utils.flop_counter import FlopCounterMode
 
-from copyscope_core.inception import INPUT_SIZE, full_precision, load_inception
+from benchmarks.timing import alternate, heading
+from copyscope_core.features.inception import INPUT_SIZE, full_precision, load_inception
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
 """Memory of an audit with 256 coalitions on one ComfyUI, and how many images are held at once.
 
-    python benchmarks/memory.py [--players 8] [--comfyui ~/comfy/ComfyUI]
+    python -m benchmarks.memory [--players 8] [--comfyui ~/comfy/ComfyUI]
 
 Miniature models, images of 64×64, one seed, Inception features. Prints the resident memory of the client and of the
 server, the most there was since the line before, after 16, 64 and all coalitions. Needs the extra ``dev``.
@@ -19,23 +19,23 @@ from typing import Any
 
 import psutil
 from audit import PLAIN, node, prepare_base
-from timing import heading
 
-from copyscope_core.audit import Audit
-from copyscope_core.client import ComfyClient
-from copyscope_core.demo import REFERENCE
-from copyscope_core.features import InceptionExtractor
-from copyscope_core.graph import parse_graph
-from copyscope_core.hashes import HashCache
-from copyscope_core.host import ManagedHost
-from copyscope_core.images import ImageFile, read_folder
-from copyscope_core.miniature import make_model, make_model_folder
-from copyscope_core.model_files import LocalModels
-from copyscope_core.node_info import NodeCatalog
+from benchmarks.timing import heading
+from copyscope_core.audit.audit import Audit
+from copyscope_core.audit.runner import Server
+from copyscope_core.comfyui.client import ComfyClient
+from copyscope_core.comfyui.host import ManagedHost
+from copyscope_core.comfyui.model_files import LocalModels
+from copyscope_core.demo.demo import REFERENCE
+from copyscope_core.demo.models import make_model, make_model_folder
+from copyscope_core.features.extractor import InceptionExtractor
+from copyscope_core.files.hashes import HashCache
+from copyscope_core.files.images import ImageFile, read_folder
 from copyscope_core.observer import Quiet
-from copyscope_core.plan import make_plan
-from copyscope_core.runner import Server
+from copyscope_core.plan.plan import make_plan
 from copyscope_core.settings import AuditSettings
+from copyscope_core.workflow.graph import parse_graph
+from copyscope_core.workflow.node_info import NodeCatalog
 
 CHECKPOINT, BASELINE = "copyscope-mini-sd15.safetensors", "copyscope-mini-sd15-baseline.safetensors"
 IMAGE = "decode"

@@ -1,6 +1,6 @@
 """Planning of 2¹² coalitions of a 60-node workflow: time, memory, and how often components change from run to run.
 
-    python benchmarks/planning.py [--players 12] [--nodes 60] [--rounds 3]
+    python -m benchmarks.planning [--players 12] [--nodes 60] [--rounds 3]
 
 First checks that the coalitions of the plan are all different graphs and that the full one is the workflow's own. Then
 plans, builds every coalition's graph, and counts changes of players between neighbours in the order of execution,
@@ -14,13 +14,12 @@ import itertools
 import resource
 from typing import Any
 
-from timing import alternate, heading
-
-from copyscope_core.coalitions import execution_order
-from copyscope_core.graph import parse_graph
-from copyscope_core.node_info import bundled_catalog
-from copyscope_core.plan import Plan, make_plan
+from benchmarks.timing import alternate, heading
+from copyscope_core.game.coalitions import execution_order
+from copyscope_core.plan.plan import Plan, make_plan
 from copyscope_core.settings import AuditSettings
+from copyscope_core.workflow.graph import parse_graph
+from copyscope_core.workflow.node_info import bundled_catalog
 
 
 def node(class_type: str, **inputs: Any) -> dict[str, Any]:

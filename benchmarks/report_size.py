@@ -1,4 +1,4 @@
-"""Size of ``report.html`` for games of 3, 6 and 8 players: ``python benchmarks/report_size.py``.
+"""Size of ``report.html`` for games of 3, 6 and 8 players: ``python -m benchmarks.report_size``.
 
 The images are crops of the demo's reference works at 512×512, 8 a combination: as detailed as generated images are.
 """
@@ -12,12 +12,12 @@ import time
 import numpy as np
 from PIL import Image, ImageOps
 
-from copyscope_core.demo import REFERENCE
-from copyscope_core.evaluate import evaluate
-from copyscope_core.images import read_folder
-from copyscope_core.report import build_report
-from copyscope_core.report_html import render_html
-from copyscope_core.report_pictures import Picture
+from copyscope_core.demo.demo import REFERENCE
+from copyscope_core.evaluation.evaluate import evaluate
+from copyscope_core.files.images import read_folder
+from copyscope_core.report.build import build_report
+from copyscope_core.report.html.page import render_html
+from copyscope_core.report.html.pictures import Picture
 
 SIDE = 512
 SEEDS = 8

@@ -1,7 +1,7 @@
 """How an audit grows with GPUs: what CopyScope adds to an image, measured, and audits on a clock that jumps.
 
-    python benchmarks/scaling.py [--comfyui ~/comfy/ComfyUI]
-    python benchmarks/scaling.py --driver 0.02 --node 0.1 --start 20 --end 5     # only the simulation
+    python -m benchmarks.scaling [--comfyui ~/comfy/ComfyUI]
+    python -m benchmarks.scaling --driver 0.02 --node 0.1 --start 20 --end 5     # only the simulation
 
 First on this machine: a prompt that only makes an image (client and server), storing it, its features, a task of Ray's,
 the start of an actor with its ComfyUI, and the driver's own work, in an audit whose images cost nothing. Then an
@@ -29,26 +29,27 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from timing import heading
 
-from copyscope_core.audit import Audit
-from copyscope_core.client import ComfyClient
-from copyscope_core.client_errors import ServerLostError
-from copyscope_core.coalitions import execution_order
-from copyscope_core.features import FeatureExtractor, Features, InceptionExtractor
-from copyscope_core.fleet import spread
-from copyscope_core.graph import parse_graph
-from copyscope_core.host import ManagedHost
-from copyscope_core.images import image_of
-from copyscope_core.keys import RunContext
-from copyscope_core.node_info import bundled_catalog
+from benchmarks.timing import heading
+from copyscope_core.audit.audit import Audit
+from copyscope_core.audit.context import ServerContext
+from copyscope_core.audit.fleet import spread
+from copyscope_core.audit.machine import Step
+from copyscope_core.comfyui.client import ComfyClient
+from copyscope_core.comfyui.errors import ServerLostError
+from copyscope_core.comfyui.host import ManagedHost
+from copyscope_core.features.extractor import FeatureExtractor, Features, InceptionExtractor
+from copyscope_core.files.images import image_of
+from copyscope_core.game.coalitions import execution_order
 from copyscope_core.observer import Observer, Quiet
-from copyscope_core.plan import Plan, make_plan
-from copyscope_core.runner import Step
-from copyscope_core.server_context import ServerContext
+from copyscope_core.plan.plan import Plan, make_plan
 from copyscope_core.settings import AuditSettings
-from copyscope_core.storage import ImageStorage
-from copyscope_core.store import Entry, RunStore, StoredImage
+from copyscope_core.store.entry import Entry, StoredImage
+from copyscope_core.store.keys import RunContext
+from copyscope_core.store.run_store import RunStore
+from copyscope_core.store.storage import ImageStorage
+from copyscope_core.workflow.graph import parse_graph
+from copyscope_core.workflow.node_info import bundled_catalog
 
 PLAYERS, SEEDS, SIDE = 8, 8, 1024
 ROUNDS = 10

@@ -1,6 +1,6 @@
 """Exact Shapley values beside shapiq's exact computer, from a table of coalition values.
 
-    python benchmarks/shapley.py [--players 14] [--larger 20,24] [--rounds 5]
+    python -m benchmarks.shapley [--players 14] [--larger 20,24] [--rounds 5]
 
 First checks that both agree; then times them in alternation, and CopyScope alone on larger games. shapiq's time holds
 its 2**n look-ups in the table, which is its contract. Needs the extra ``dev``.
@@ -13,9 +13,9 @@ import resource
 
 import numpy as np
 from shapiq import ExactComputer
-from timing import alternate, heading
 
-from copyscope_core.shapley import shapley_values
+from benchmarks.timing import alternate, heading
+from copyscope_core.game.shapley import shapley_values
 
 
 def by_shapiq(n: int, values: np.ndarray) -> np.ndarray:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import unicodedata
 
+from pydantic import ValidationError
+
 _HARMFUL = ("Cc", "Cf", "Cs", "Zl", "Zp")
 
 
@@ -45,3 +47,13 @@ class StoreError(CopyScopeError):
 
 class HostError(CopyScopeError):
     """A ComfyUI server cannot be reached, refused a prompt, or failed while running one."""
+
+
+def describe(error: ValidationError) -> str:
+    """The first problems of a pydantic error as ``field: message`` pairs, in one line."""
+    parts = []
+    for item in error.errors()[:5]:
+        where = ".".join(str(part) for part in item["loc"])
+        message = item["msg"].removeprefix("Value error, ")
+        parts.append(f"{where}: {message}" if where else message)
+    return "; ".join(parts)

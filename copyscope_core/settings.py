@@ -8,9 +8,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from .design import Estimator
-from .distances import DistanceName
-from .errors import CopyScopeError
+from .distances.registry import DistanceName
+from .errors import CopyScopeError, describe
+from .game.design import Estimator
 
 MAX_COALITIONS = 256
 
@@ -85,52 +85,6 @@ class AuditSettings(BaseModel):
             raise CopyScopeError(f"The settings in the workflow do not fit: {describe(error)}.") from error
 
 
-NOTHING = "(none)"
-"""What the choice lists of CopyScope's nodes call no choice."""
-
-
-def from_players_node(inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings that the inputs of a *CopyScope Players* node stand for; inputs that are not given are left out.
-
-    Args:
-        inputs: ``baseline_checkpoint``, ``baseline_vae`` (a name or ``(none)``), ``key_prompts``, ``only``, ``lock``,
-            ``image_players`` (one a line), ``baseline_models`` (``node = file``, one a line), ``neutral_prompt``.
-    """
-    settings: dict[str, Any] = {}
-    for name in ("baseline_checkpoint", "baseline_vae"):
-        if name in inputs:
-            settings[name] = None if inputs[name] == NOTHING else inputs[name]
-    for name, setting in (("key_prompts", "key_prompts"), ("only", "players"), ("lock", "lock"),
-                          ("image_players", "image_players")):  # fmt: skip
-        if name in inputs:
-            settings[setting] = lines(inputs[name])
-    if "neutral_prompt" in inputs:
-        settings["neutral_prompt"] = str(inputs["neutral_prompt"]).strip()
-    if "baseline_models" in inputs:
-        pairs = [line.partition("=") for line in lines(inputs["baseline_models"])]
-        if not all(node.strip() and file.strip() for node, _, file in pairs):
-            raise CopyScopeError("A line of baseline_models must be node = file, such as 12 = flux1-dev.safetensors.")
-        settings["baseline_models"] = {node.strip(): file.strip() for node, _, file in pairs}
-    return settings
-
-
-def from_settings_node(inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings that the inputs of a *CopyScope Settings* node stand for; inputs that are not given are left out.
-
-    Args:
-        inputs: ``budget``, ``target_width`` (0: none), ``estimator``, ``groups`` (one a line: ``name = player, …``).
-    """
-    settings: dict[str, Any] = {}
-    for name in ("budget", "target_width"):
-        if inputs.get(name):
-            settings[name] = inputs[name]
-    if "estimator" in inputs:
-        settings["estimator"] = inputs["estimator"]
-    if "groups" in inputs:
-        settings["groups"] = parse_groups(lines(inputs["groups"]))
-    return settings
-
-
 def parse_groups(texts: Iterable[str]) -> dict[str, tuple[str, ...]]:
     """Groups of players from ``name = player, player`` each.
 
@@ -168,13 +122,3 @@ def load_settings(path: Path) -> AuditSettings:
         raise CopyScopeError(f"The settings file {path} does not fit: {describe(error)}.") from error
     except UnicodeDecodeError as error:
         raise CopyScopeError(f"The settings file {path} is not UTF-8 text; save it as UTF-8.") from error
-
-
-def describe(error: ValidationError) -> str:
-    """The first problems of a pydantic error as ``field: message`` pairs, in one line."""
-    parts = []
-    for item in error.errors()[:5]:
-        where = ".".join(str(part) for part in item["loc"])
-        message = item["msg"].removeprefix("Value error, ")
-        parts.append(f"{where}: {message}" if where else message)
-    return "; ".join(parts)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from comfy_api.latest import ComfyExtension, io
 
 from .enumerator import CoalitionEnumerator
-from .expansion import CoalitionImages, CollectCoalitions, Turn
 from .fid import FID
+from .internal import CoalitionImages, CollectCoalitions, Turn
 from .loader_coalitions import LoaderCoalitions
 from .players import Players
 from .reference import LoadReference

@@ -9,23 +9,23 @@ import comfy.utils
 from comfy.clip_vision import ClipVisionModel
 from comfy_api.latest import io
 
-from ..copyscope_core.design import Design
-from ..copyscope_core.distances import DISTANCES
+from ..copyscope_core.distances.registry import DISTANCES
 from ..copyscope_core.errors import ImageError
-from ..copyscope_core.features import FeatureCache, FeatureExtractor
-from ..copyscope_core.images import ImageFile, read_folder, read_image
-from ..copyscope_core.sampling import next_design
-from ..copyscope_core.settings import NOTHING
-from . import comfy_host
-from .clip_vision_host import ClipVisionExtractor
-from .enumerator import continue_run
-from .graph_run import GraphRun
-from .inception_host import host_extractor
+from ..copyscope_core.evaluation.sampling import next_design
+from ..copyscope_core.features.extractor import FeatureCache, FeatureExtractor
+from ..copyscope_core.files.images import ImageFile, read_folder, read_image
+from ..copyscope_core.game.design import Design
+from ..copyscope_core.plan.own_nodes import NOTHING
+from .host import comfyui
+from .host.clip_vision import ClipVisionExtractor
+from .host.inception import host_extractor
 from .reference import check_folder, fingerprint, from_tensors
+from .run.graph_run import GraphRun
+from .run.start import continue_run
 from .types import Coalitions, Game, Reference
 
 if TYPE_CHECKING:
-    from ..copyscope_core.conclude import MeasuredAudit
+    from ..copyscope_core.audit.conclude import MeasuredAudit
 
 _NOT_LINKED = object()
 
@@ -43,7 +43,7 @@ class FID(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        folders = [NOTHING, *comfy_host.input_subfolders()]
+        folders = [NOTHING, *comfyui.input_subfolders()]
         return io.Schema(
             node_id="CopyScopeFID",
             display_name="CopyScope FID",
@@ -99,13 +99,13 @@ class FID(io.ComfyNode):
         distance: Any = "fid",
         clip_vision: Any = None,
     ) -> io.NodeOutput:
-        from ..copyscope_core.conclude import measure_audit  # when used: ComfyUI's start stays short
+        from ..copyscope_core.audit.conclude import measure_audit  # when used: ComfyUI's start stays short
 
         run: GraphRun = _first(coalitions)
         images = _reference(_first(reference_folder), reference)
         control = _chosen(control_folder)
         bar = comfy.utils.ProgressBar(len(run.plan.design.masks))
-        inputs = {item.node: read_image(comfy_host.input_image_path(item.file)) for item in run.plan.images}
+        inputs = {item.node: read_image(comfyui.input_image_path(item.file)) for item in run.plan.images}
         settings = run.plan.settings.model_copy(update={"distance": _first(distance)})
         stored = run.stored()
         measured = measure_audit(
@@ -114,7 +114,7 @@ class FID(io.ComfyNode):
             FeatureCache(run.store.features_folder, _extractor(_first(clip_vision), cls.hidden)),
             inputs,
             lambda done, total: bar.update_absolute(done, total),
-            control=[] if control is None else read_folder(comfy_host.input_folder(control)),
+            control=[] if control is None else read_folder(comfyui.input_folder(control)),
             distance=_first(distance),
         )
         design = next_design(measured.measurement.evaluation, settings)
@@ -151,7 +151,7 @@ def _reference(folder: str | None, linked: Any) -> list[ImageFile]:
         files = [item for item in flat if isinstance(item, ImageFile)]
         images = files or from_tensors(flat)
     else:
-        images = read_folder(comfy_host.input_folder(folder or ""))
+        images = read_folder(comfyui.input_folder(folder or ""))
     if not images:
         raise ImageError("The reference has no images; wire at least one in.")
     return images

@@ -8,9 +8,10 @@ import comfy.samplers
 import folder_paths
 from comfy_api.latest import io
 
-from ..copyscope_core.graph import Link
-from ..copyscope_core.settings import MAX_COALITIONS, NOTHING, AuditSettings, from_players_node
-from .enumerator import start_run
+from ..copyscope_core.plan.own_nodes import NOTHING, from_players_node
+from ..copyscope_core.settings import MAX_COALITIONS, AuditSettings
+from ..copyscope_core.workflow.graph import Link
+from .run.start import start_run
 from .types import Coalitions, SettingsChoice
 
 LORA_SLOTS = 6

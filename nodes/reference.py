@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from comfy_api.latest import io
 
-from ..copyscope_core.hashes import file_sha256
-from ..copyscope_core.images import ImageFile, as_rgb, pixel_hash, quantise, read_folder
-from . import comfy_host
+from ..copyscope_core.files.hashes import file_sha256
+from ..copyscope_core.files.images import ImageFile, as_rgb, pixel_hash, quantise, read_folder
+from .host import comfyui
 from .types import Reference
 
 
@@ -28,7 +28,7 @@ class LoadReference(io.ComfyNode):
             category="CopyScope",
             description="Loads the rights holder's images from a subfolder of ComfyUI's input folder.",
             inputs=[
-                io.Combo.Input("folder", options=comfy_host.input_subfolders(),
+                io.Combo.Input("folder", options=comfyui.input_subfolders(),
                                tooltip="A subfolder of ComfyUI's input folder."),
             ],
             outputs=[
@@ -47,7 +47,7 @@ class LoadReference(io.ComfyNode):
 
     @classmethod
     def execute(cls, folder: str) -> io.NodeOutput:
-        images = read_folder(comfy_host.input_folder(folder))
+        images = read_folder(comfyui.input_folder(folder))
         tensors = [torch.from_numpy(image.pixels.astype(np.float32) / 255.0)[None] for image in images]
         return io.NodeOutput(images, tensors)
 
@@ -55,7 +55,7 @@ class LoadReference(io.ComfyNode):
 def check_folder(folder: str) -> bool | str:
     """True, or the sentence that is wrong with a reference folder."""
     try:
-        read_folder(comfy_host.input_folder(folder))
+        read_folder(comfyui.input_folder(folder))
     except ValueError as error:
         return str(error)
     return True
@@ -63,7 +63,7 @@ def check_folder(folder: str) -> bool | str:
 
 def fingerprint(folder: str) -> str:
     """Changes when a file of the folder does: names and contents."""
-    path = comfy_host.input_folder(folder)
+    path = comfyui.input_folder(folder)
     files = sorted((item.name, file_sha256(item)) for item in path.iterdir() if item.is_file())
     return hashlib.sha256(repr(files).encode("utf-8", "surrogatepass")).hexdigest()
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from . import comfy_host
 from .fid import MeasuredRun
+from .host import comfyui
 from .types import Game
 
 
@@ -39,14 +39,17 @@ class ShapleyReport(io.ComfyNode):
 
     @classmethod
     def execute(cls, game: MeasuredRun, show_reference: bool, private: bool = False) -> io.NodeOutput:
-        from ..copyscope_core.conclude import publish_audit, report_audit  # when used: ComfyUI's start stays short
-        from ..copyscope_core.report import summary_text
+        from ..copyscope_core.audit.conclude import (  # when used: ComfyUI's start stays short
+            publish_audit,
+            report_audit,
+        )
+        from ..copyscope_core.report.build import summary_text
 
         classes = (node.class_type for node in game.run.plan.graph.values())
-        report = report_audit(game.measured, game.run.model_hashes(), comfy_host.environment(classes))
+        report = report_audit(game.measured, game.run.model_hashes(), comfyui.environment(classes))
         report = publish_audit(game.measured, report, show_reference, private).report
         folder = game.run.store.folder
-        subfolder = folder.relative_to(comfy_host.runs_folder().parent).as_posix()
+        subfolder = folder.relative_to(comfyui.runs_folder().parent).as_posix()
         text = summary_text(report)
         return io.NodeOutput(
             report.model_dump_json(),

@@ -9,8 +9,8 @@ from aiohttp import web
 from server import PromptServer
 
 from ..copyscope_core import __version__
-from ..copyscope_core.hashes import autov2
-from . import comfy_host
+from ..copyscope_core.files.hashes import autov2
+from .host import comfyui
 
 _RUN = re.compile(r"[0-9a-f]{16}\Z")
 _FILES = {"report.html": "text/html", "report.json": "application/json"}
@@ -46,7 +46,7 @@ async def run_file(request: web.Request) -> web.StreamResponse:
     run, file = request.match_info["run"], request.match_info["file"]
     if not _RUN.match(run) or file not in _FILES:
         raise web.HTTPNotFound
-    root = comfy_host.runs_folder().resolve()
+    root = comfyui.runs_folder().resolve()
     path = root / run / file
     if not path.is_file() or not path.resolve().is_relative_to(root):
         raise web.HTTPNotFound
@@ -62,7 +62,7 @@ async def run_file(request: web.Request) -> web.StreamResponse:
 
 
 def _hash(name: str) -> dict[str, str] | None:
-    digests = {comfy_host.hash_cache().sha256(path) for path in comfy_host.model_paths(name)}
+    digests = {comfyui.hash_cache().sha256(path) for path in comfyui.model_paths(name)}
     if len(digests) != 1:
         return None
     digest = digests.pop()

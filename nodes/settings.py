@@ -6,8 +6,8 @@ from typing import Any, get_args
 
 from comfy_api.latest import io
 
-from ..copyscope_core.design import Estimator
-from ..copyscope_core.settings import from_settings_node
+from ..copyscope_core.game.design import Estimator
+from ..copyscope_core.plan.own_nodes import from_settings_node
 from .types import SettingsChoice
 
 

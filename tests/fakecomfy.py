@@ -20,10 +20,10 @@ import numpy as np
 from aiohttp import web
 from PIL import Image
 
-from copyscope_core.graph import parse_graph
-from copyscope_core.rewrite import RERUN_INPUT, digests
+from copyscope_core.players.rewrite import RERUN_INPUT, digests
+from copyscope_core.workflow.graph import parse_graph
 
-OBJECT_INFO = Path(__file__).parents[1] / "copyscope_core" / "data" / "object_info.json"
+OBJECT_INFO = Path(__file__).parents[1] / "copyscope_core" / "workflow" / "object_info.json"
 
 
 class FakeComfy:

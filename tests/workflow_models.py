@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from copyscope_core.miniature import make_model
+from copyscope_core.demo.models import make_model
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 API_FOLDER = REPOSITORY / "workflows" / "api"

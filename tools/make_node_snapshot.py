@@ -1,6 +1,6 @@
-"""Write ``copyscope_core/data/object_info.json``: the types of ComfyUI's own nodes, from a running server.
+"""Write ``copyscope_core/workflow/object_info.json``: the types of ComfyUI's own nodes, from a running server.
 
-    python tools/make_node_snapshot.py http://127.0.0.1:8188      (or a saved /object_info)
+    python -m tools.make_node_snapshot http://127.0.0.1:8188      (or a saved /object_info)
 
 Run it against a server that has no custom nodes. File lists, tooltips and defaults are left out.
 """
@@ -13,7 +13,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-TARGET = Path(__file__).resolve().parent.parent / "copyscope_core" / "data" / "object_info.json"
+TARGET = Path(__file__).resolve().parent.parent / "copyscope_core" / "workflow" / "object_info.json"
 
 
 def slim_input(spec: list[Any]) -> list[Any]:

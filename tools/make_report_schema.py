@@ -1,4 +1,4 @@
-"""Write docs/report.schema.json from the report's models: ``python tools/make_report_schema.py``."""
+"""Write docs/report.schema.json from the report's models: ``python -m tools.make_report_schema``."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ TARGET = ROOT / "docs" / "report.schema.json"
 
 def make_schema() -> dict[str, Any]:
     """JSON schema (draft 2020-12) of ``report.json``."""
-    sys.path.insert(0, str(ROOT))
-    from copyscope_core.report import SCHEMA_VERSION, Report
+    from copyscope_core.report.build import SCHEMA_VERSION, Report
 
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

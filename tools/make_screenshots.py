@@ -1,4 +1,4 @@
-"""Take docs/screenshots anew, on a real ComfyUI in headless Chromium: ``python tools/make_screenshots.py``.
+"""Take docs/screenshots anew, on a real ComfyUI in headless Chromium: ``python -m tools.make_screenshots``.
 
 The models are those of the miniature zoo under the names that the shipped workflows use: the LoRA ``artist-style-sd15``
 carries works by Hokusai, ``character-sd15`` works by Renoir, and the reference are works by Hokusai.
@@ -24,8 +24,8 @@ from hostutil import start_server  # noqa: E402
 from playwright.sync_api import Page, sync_playwright  # noqa: E402
 from test_pack import plain  # noqa: E402
 
-from copyscope_core.demo import REFERENCE  # noqa: E402
-from copyscope_core.miniature import make_model  # noqa: E402
+from copyscope_core.demo.demo import REFERENCE  # noqa: E402
+from copyscope_core.demo.models import make_model  # noqa: E402
 
 TARGET = ROOT / "docs" / "screenshots"
 MODELS: dict[str, tuple[str, dict[str, Any]]] = {

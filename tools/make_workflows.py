@@ -1,6 +1,6 @@
 """Writes the workflows that ship with the pack: ``workflows/NAME.json``, ``NAME.jpg`` and ``api/NAME.json``.
 
-    python tools/make_workflows.py [NAME …]
+    python -m tools.make_workflows [NAME …]
 
 Each workflow is described once, here, as an API-format graph and a layout. A real ComfyUI (COMFYUI_PATH) with the pack
 opens the graph in its own front end, in headless Chromium, which makes the UI file and the picture of it; the UI file

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from copyscope_core.evaluate import evaluate
-from copyscope_core.report import build_report
+from copyscope_core.evaluation.evaluate import evaluate
+from copyscope_core.report.build import build_report
 
 RUN = "0123456789abcdef"
 EVIL = '<img src=x onerror="window.hacked=1">'

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hostutil import Server, find_comfyui
 
-from copyscope_core.convert import to_api
+from copyscope_core.workflow.ui.convert import to_api
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page

@@ -12,10 +12,10 @@ from fakes import EVIL
 from hostutil import ARTIFACTS
 from PIL import Image
 
-from copyscope_core.evaluate import evaluate
-from copyscope_core.report import build_report
-from copyscope_core.report_html import write_html
-from copyscope_core.report_pictures import Picture
+from copyscope_core.evaluation.evaluate import evaluate
+from copyscope_core.report.build import build_report
+from copyscope_core.report.html.page import write_html
+from copyscope_core.report.html.pictures import Picture
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from images_on_disk import image_folder
 
-from copyscope_core.canaries import CANARIES
-from copyscope_core.host import ManagedHost
-from copyscope_core.miniature import make_model_folder
+from copyscope_core.audit.canaries import CANARIES
+from copyscope_core.comfyui.host import ManagedHost
+from copyscope_core.demo.models import make_model_folder
 
-from ..core.images_on_disk import image_folder
 from ..host.audits import audited, node, plain
 
 REPOSITORY = Path(__file__).resolve().parents[2]

@@ -19,7 +19,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, event, settings
 
 from copyscope_core.errors import CopyScopeError
-from copyscope_core.runs import STATE_VARIABLE
+from copyscope_core.store.runs import STATE_VARIABLE
 
 EXAMPLES = int(os.environ.get("COPYSCOPE_FUZZ_EXAMPLES", "0"))
 QUICK_EXAMPLES = 25

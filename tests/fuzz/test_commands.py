@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from copyscope_core.cli import main
+from copyscope_core.cli.main import main
 
 from .harness import fuzzed, guarded
 from .mutations import TEXTS, as_json, damaged, damaged_bytes

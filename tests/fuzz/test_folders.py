@@ -13,19 +13,19 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from images_on_disk import MeanColours, image_folder, png_bytes
 
-from copyscope_core.features import FeatureCache
-from copyscope_core.hashes import HashCache
-from copyscope_core.images import read_folder
-from copyscope_core.manifest import read_manifest
-from copyscope_core.report import load_report, summary_text
-from copyscope_core.report_html import write_html
-from copyscope_core.runs import STATE_VARIABLE, clean_run, list_runs, register_run
-from copyscope_core.score import Score
-from copyscope_core.store import RunStore
-from copyscope_core.verify import Verifier
+from copyscope_core.audit.score import Score
+from copyscope_core.evidence.manifest import read_manifest
+from copyscope_core.evidence.verify import Verifier
+from copyscope_core.features.extractor import FeatureCache
+from copyscope_core.files.hashes import HashCache
+from copyscope_core.files.images import read_folder
+from copyscope_core.report.build import load_report, summary_text
+from copyscope_core.report.html.page import write_html
+from copyscope_core.store.run_store import RunStore
+from copyscope_core.store.runs import STATE_VARIABLE, clean_run, list_runs, register_run
 
-from ..core.images_on_disk import MeanColours, image_folder, png_bytes
 from .harness import fuzzed, guarded
 from .mutations import TEXTS, as_json, damaged, damaged_bytes
 from .test_games import SCORED, check_page

@@ -9,15 +9,15 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
+from images_on_disk import MeanColours, image_folder
 
-from copyscope_core import report_html
-from copyscope_core.game import parse_game
-from copyscope_core.images import read_folder
-from copyscope_core.report import load_report
-from copyscope_core.score import Score
-from copyscope_core.shapley import check_efficiency, leave_one_out, shapley_values, shares
+from copyscope_core.audit.score import Score
+from copyscope_core.files.images import read_folder
+from copyscope_core.game.shapley import check_efficiency, leave_one_out, shapley_values, shares
+from copyscope_core.game.table import parse_game
+from copyscope_core.report.build import load_report
+from copyscope_core.report.html import page as report_html
 
-from ..core.images_on_disk import MeanColours, image_folder
 from .harness import fuzzed, guarded
 from .mutations import EVIL, TEXTS, as_json, damaged, damaged_bytes
 

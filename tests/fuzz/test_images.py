@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, features
 
-from copyscope_core.images import FORMATS, describe_defects, match_reference, read_folder, read_image
+from copyscope_core.files.images import FORMATS, describe_defects, match_reference, read_folder, read_image
 
 from .harness import fuzzed, guarded
 from .mutations import damaged_bytes

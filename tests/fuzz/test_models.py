@@ -15,9 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import save
 
-from copyscope_core.hashes import HashCache, file_sha256
-from copyscope_core.model_files import LocalModels
-from copyscope_core.vision_models import VisionModelExtractor
+from copyscope_core.comfyui.model_files import LocalModels
+from copyscope_core.features.local_models import VisionModelExtractor
+from copyscope_core.files.hashes import HashCache, file_sha256
 
 from .harness import fuzzed, guarded
 from .mutations import TEXTS, as_json, damaged, damaged_bytes

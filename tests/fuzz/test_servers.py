@@ -6,19 +6,20 @@ import asyncio
 from typing import Any
 
 import aiohttp
+from example_workflows import with_lora
 from hypothesis import given
 from hypothesis import strategies as st
 
-from copyscope_core.client import ComfyClient
-from copyscope_core.client_errors import check_version, failed, options_of, refused
+from copyscope_core.audit.context import server_context, split_image_name
+from copyscope_core.audit.machine import Step
+from copyscope_core.audit.runner import CoalitionRunner, Server
+from copyscope_core.comfyui.client import ComfyClient
+from copyscope_core.comfyui.errors import check_version, failed, options_of, refused
 from copyscope_core.errors import CopyScopeError, HostError
-from copyscope_core.node_info import bundled_catalog
 from copyscope_core.observer import Quiet
-from copyscope_core.plan import make_plan
-from copyscope_core.runner import CoalitionRunner, Server, Step
-from copyscope_core.server_context import server_context, split_image_name
+from copyscope_core.plan.plan import make_plan
+from copyscope_core.workflow.node_info import bundled_catalog
 
-from ..core.workflows import with_lora
 from .harness import fuzzed, guarded
 from .mutations import TEXTS, damaged
 

@@ -9,22 +9,25 @@ import json
 from pathlib import Path
 from typing import Any
 
+from example_workflows import with_lora
 from hypothesis import given
 from hypothesis import strategies as st
 
-from copyscope_core.cli_audit import print_plan
-from copyscope_core.convert import convert, is_ui_format
-from copyscope_core.graph import parse_graph, read_json, to_json
-from copyscope_core.node_info import NodeCatalog, bundled_catalog
-from copyscope_core.plan import embedded_settings, make_plan
+from copyscope_core.cli.audit import print_plan
+from copyscope_core.plan.own_nodes import embedded_settings
+from copyscope_core.plan.plan import make_plan
 from copyscope_core.settings import AuditSettings, load_settings
+from copyscope_core.workflow.graph import parse_graph, read_json, to_json
+from copyscope_core.workflow.node_info import NodeCatalog, bundled_catalog
+from copyscope_core.workflow.ui.convert import convert, is_ui_format
 
-from ..core.workflows import with_lora
 from .harness import fuzzed, guarded
 from .mutations import TEXTS, as_json, damaged, damaged_bytes
 
 ROOT = Path(__file__).resolve().parents[2]
-OBJECT_INFO: dict[str, Any] = json.loads((ROOT / "copyscope_core/data/object_info.json").read_text(encoding="utf-8"))
+OBJECT_INFO: dict[str, Any] = json.loads(
+    (ROOT / "copyscope_core/workflow/object_info.json").read_text(encoding="utf-8")
+)
 UI_INFO: dict[str, Any] = json.loads((ROOT / "tests/data/ui/object_info.json").read_text(encoding="utf-8"))
 API = [json.loads(path.read_text(encoding="utf-8")) for path in sorted((ROOT / "workflows/api").glob("*.json"))]
 API.append(with_lora())

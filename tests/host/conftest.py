@@ -11,7 +11,7 @@ import pytest
 from hostutil import Server, require_host, start_server
 from PIL import Image
 
-from copyscope_core.miniature import make_model_folder
+from copyscope_core.demo.models import make_model_folder
 
 
 @pytest.fixture(scope="session")

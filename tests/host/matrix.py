@@ -13,8 +13,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from copyscope_core.comfyui.host import comfyui_version
 from copyscope_core.errors import HostError
-from copyscope_core.host import comfyui_version
 
 TESTS = Path(__file__).resolve().parent
 

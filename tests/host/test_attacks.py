@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 from hostutil import Server
+from images_on_disk import image_folder
 
-from ..core.images_on_disk import image_folder
 from .audits import audited, plain
 
 

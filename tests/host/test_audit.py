@@ -20,19 +20,20 @@ import numpy as np
 import psutil
 import pytest
 from hostutil import REPOSITORY, Server, require_host, start_server
+from images_on_disk import image_folder
 from PIL import Image
 
-from copyscope_core.audit import AuditResult
-from copyscope_core.cli_audit import ServerChoice, run_audit
-from copyscope_core.client import ComfyClient
+from copyscope_core.audit.audit import AuditResult
+from copyscope_core.audit.servers import ServerChoice
+from copyscope_core.audit.session import run_audit
+from copyscope_core.comfyui.client import ComfyClient
 from copyscope_core.errors import HostError, WorkflowError
-from copyscope_core.hashes import file_sha256
-from copyscope_core.images import pixel_hash, read_folder
+from copyscope_core.files.hashes import file_sha256
+from copyscope_core.files.images import pixel_hash, read_folder
 from copyscope_core.observer import Quiet
-from copyscope_core.runs import STATE_VARIABLE
 from copyscope_core.settings import AuditSettings
+from copyscope_core.store.runs import STATE_VARIABLE
 
-from ..core.images_on_disk import image_folder
 from .audits import BASELINE, LORA_A, plain, values
 from .conftest import make_base
 

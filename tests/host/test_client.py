@@ -15,8 +15,8 @@ import pytest
 from aiohttp import WSMsgType, web
 from hostutil import require_host
 
-from copyscope_core.client import ComfyClient
-from copyscope_core.client_errors import (
+from copyscope_core.comfyui.client import ComfyClient
+from copyscope_core.comfyui.errors import (
     PromptFailedError,
     PromptInterruptedError,
     PromptRefusedError,
@@ -27,8 +27,8 @@ from copyscope_core.client_errors import (
     options_of,
     shown_names,
 )
+from copyscope_core.comfyui.host import ManagedHost
 from copyscope_core.errors import HostError
-from copyscope_core.host import ManagedHost
 
 PROMPT = {
     "1": {"class_type": "EmptyImage", "inputs": {"width": 16, "height": 16, "batch_size": 2, "color": 255}},

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from copyscope_core.features import InceptionExtractor
-from copyscope_core.verify import Verifier
+from copyscope_core.evidence.verify import Verifier
+from copyscope_core.features.extractor import InceptionExtractor
 
 from .audits import audited, plain, report_of, values
 

@@ -19,11 +19,11 @@ from hostutil import Server, require_host, start_server
 from PIL import Image
 from safetensors.numpy import save_file
 
-from copyscope_core.canaries import choose_canaries
-from copyscope_core.images import read_image
-from copyscope_core.node_info import bundled_catalog
-from copyscope_core.plan import make_plan
+from copyscope_core.audit.canaries import choose_canaries
+from copyscope_core.files.images import read_image
+from copyscope_core.plan.plan import make_plan
 from copyscope_core.settings import AuditSettings
+from copyscope_core.workflow.node_info import bundled_catalog
 
 from .audits import (
     BASELINE,

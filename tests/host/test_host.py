@@ -16,8 +16,8 @@ import psutil
 import pytest
 from hostutil import REPOSITORY, require_host
 
+from copyscope_core.comfyui.host import ManagedHost, comfyui_version, find_python
 from copyscope_core.errors import HostError
-from copyscope_core.host import ManagedHost, comfyui_version, find_python
 
 SERVER = """
 import http.server, json, subprocess, sys

@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 
-from copyscope_core.cli_audit import ServerChoice, run_audit
-from copyscope_core.images import read_folder
-from copyscope_core.runs import STATE_VARIABLE
+from copyscope_core.audit.servers import ServerChoice
+from copyscope_core.audit.session import run_audit
+from copyscope_core.evidence.verify import Verifier
+from copyscope_core.files.images import read_folder
 from copyscope_core.settings import AuditSettings
-from copyscope_core.storage import ImageStorage
-from copyscope_core.verify import Verifier
+from copyscope_core.store.runs import STATE_VARIABLE
+from copyscope_core.store.storage import ImageStorage
 
 from . import test_audit
 from .conftest import make_base

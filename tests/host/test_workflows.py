@@ -12,7 +12,7 @@ import pytest
 import workflow_models as shipped
 from hostutil import REPOSITORY, Server, require_host, start_server
 
-from copyscope_core.convert import to_api
+from copyscope_core.workflow.ui.convert import to_api
 
 
 @pytest.fixture(scope="module")

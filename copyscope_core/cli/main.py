@@ -1,0 +1,430 @@
+"""The command line: ``copyscope plan | audit | batch | score | verify | compare | runs | fid | shapley | demo``.
+
+Results go to stdout, all else to stderr; with ``--json`` stdout is exactly one JSON object. A ``CopyScopeError`` is one
+sentence and exit code 2; Ctrl-C is exit code 130.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from .. import __version__
+from ..errors import CopyScopeError
+from . import evidence as cli_evidence
+from . import options as opt
+from .terminal import complain, observer, prepare_streams, print_json, say, size_text, table
+
+app = typer.Typer(
+    name="copyscope",
+    help="Which model in an image workflow makes its output resemble an artist's work, and how sure are we?",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+runs_app = typer.Typer(help="Run folders on this machine.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(runs_app, name="runs")
+
+
+def main() -> NoReturn:
+    """Run the command line and exit: 0, or 2 after one sentence on what is wrong, or 130 after Ctrl-C."""
+    prepare_streams()
+    try:
+        app()
+    except CopyScopeError as error:
+        complain(f"Error: {error}")
+        sys.exit(2)
+    sys.exit(0)
+
+
+def _version(value: bool) -> None:
+    if value:
+        say(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def plan(
+    workflow: opt.Workflow,
+    settings_file: opt.SettingsFile = None,
+    players: opt.Players = None,
+    lock: opt.Lock = None,
+    baseline_checkpoint: opt.BaselineCheckpoint = None,
+    baseline_vae: opt.BaselineVae = None,
+    baseline_model: opt.BaselineModel = None,
+    key_prompt: opt.KeyPrompt = None,
+    neutral_prompt: opt.NeutralPrompt = None,
+    image_player: opt.ImagePlayer = None,
+    seeds: opt.Seeds = None,
+    max_coalitions: opt.MaxCoalitions = None,
+    budget: opt.Budget = None,
+    target_width: opt.TargetWidth = None,
+    estimator: opt.Estimator = None,
+    group: opt.Group = None,
+    output: opt.OutputNode = None,
+    allow_paid_nodes: opt.AllowPaid = False,
+    server: opt.Server = None,
+    comfyui: opt.ComfyUI = None,
+    base_directory: opt.BaseDirectory = None,
+    comfyui_arg: opt.ComfyUIArg = None,
+    json: opt.Json = False,
+) -> None:
+    """Say what an audit would do: players, absence rules, coalitions, images. Runs nothing."""
+    from ..audit.servers import ServerChoice
+    from ..audit.session import run_plan
+    from .audit import print_plan
+
+    settings = opt.make_settings(
+        settings_file, baseline_model, group, players=players, lock=lock, baseline_checkpoint=baseline_checkpoint,
+        baseline_vae=baseline_vae, key_prompts=key_prompt, neutral_prompt=neutral_prompt, image_players=image_player,
+        seeds=seeds, max_coalitions=max_coalitions, budget=budget, target_width=target_width, estimator=estimator,
+        output=output, allow_paid_nodes=allow_paid_nodes,
+    )  # fmt: skip
+    choice = ServerChoice((server,) if server else (), comfyui, base_directory, tuple(comfyui_arg or ()))
+    with observer() as shown:
+        summary = run_plan(workflow, settings, choice, shown)
+    if json:
+        print_json(summary)
+    else:
+        print_plan(summary)
+
+
+@app.command()
+def audit(
+    workflow: opt.Workflow,
+    reference: opt.Reference,
+    out: opt.Out,
+    settings_file: opt.SettingsFile = None,
+    players: opt.Players = None,
+    lock: opt.Lock = None,
+    baseline_checkpoint: opt.BaselineCheckpoint = None,
+    baseline_vae: opt.BaselineVae = None,
+    baseline_model: opt.BaselineModel = None,
+    key_prompt: opt.KeyPrompt = None,
+    neutral_prompt: opt.NeutralPrompt = None,
+    image_player: opt.ImagePlayer = None,
+    seeds: opt.Seeds = None,
+    max_coalitions: opt.MaxCoalitions = None,
+    budget: opt.Budget = None,
+    target_width: opt.TargetWidth = None,
+    estimator: opt.Estimator = None,
+    group: opt.Group = None,
+    output: opt.OutputNode = None,
+    allow_paid_nodes: opt.AllowPaid = False,
+    server: opt.Servers = None,
+    comfyui: opt.ComfyUI = None,
+    base_directory: opt.BaseDirectory = None,
+    comfyui_arg: opt.ComfyUIArg = None,
+    timeout: opt.Timeout = 900.0,
+    ray: opt.Ray = None,
+    storage: opt.Storage = None,
+    control: opt.Control = None,
+    distance: opt.Distance = None,
+    features: opt.Features = None,
+    device: opt.Device = "auto",
+    hide_reference: opt.HideReference = False,
+    private: opt.Private = False,
+    json: opt.Json = False,
+) -> None:
+    """Run a workflow for every coalition of its components and report each one's contribution."""
+    from ..audit.servers import ServerChoice
+    from ..audit.session import run_audit
+    from ..files.images import read_folder
+
+    settings = opt.make_settings(
+        settings_file, baseline_model, group, players=players, lock=lock, baseline_checkpoint=baseline_checkpoint,
+        baseline_vae=baseline_vae, key_prompts=key_prompt, neutral_prompt=neutral_prompt, image_players=image_player,
+        seeds=seeds, max_coalitions=max_coalitions, budget=budget, target_width=target_width, estimator=estimator,
+        output=output, allow_paid_nodes=allow_paid_nodes, distance=opt.pick_distance(distance),
+    )  # fmt: skip
+    choice = ServerChoice(tuple(server or ()), comfyui, base_directory, tuple(comfyui_arg or ()), timeout, ray)
+    elsewhere = opt.pick_storage(storage)
+    images = read_folder(reference)
+    unrelated = [] if control is None else read_folder(control)
+    extractor = opt.pick_extractor(features, device)
+    try:
+        with observer() as shown:
+            result = run_audit(
+                workflow, images, out, settings, choice, shown, extractor, not hide_reference, unrelated, private,
+                elsewhere,
+            )  # fmt: skip
+    except KeyboardInterrupt:
+        complain(f"Interrupted. What is finished is kept in {out}; run the same command again to go on.")
+        raise typer.Exit(130) from None
+    _print_report(result.report, result.html_path, json)
+
+
+@app.command()
+def batch(
+    queue: Annotated[Path, typer.Argument(metavar="QUEUE.jsonl", help="An audit a line: workflow, reference, …")],
+    out: Annotated[Path, typer.Option("--out", help="Folder of all run folders and results.parquet.")],
+    settings_file: opt.SettingsFile = None,
+    seeds: opt.Seeds = None,
+    server: opt.Servers = None,
+    comfyui: opt.ComfyUI = None,
+    base_directory: opt.BaseDirectory = None,
+    comfyui_arg: opt.ComfyUIArg = None,
+    timeout: opt.Timeout = 900.0,
+    ray: opt.Ray = None,
+    features: opt.Features = None,
+    device: opt.Device = "auto",
+    hide_reference: opt.HideReference = False,
+    private: opt.Private = False,
+    json: opt.Json = False,
+) -> None:
+    """Run the audits of a queue; what they have in common is computed once. Exit code 1 if any of them failed."""
+    from ..audit.batch import RESULTS_FILE, read_queue
+    from ..audit.servers import ServerChoice
+    from ..audit.session import run_batch
+
+    listed = read_queue(queue, opt.make_settings(settings_file, seeds=seeds))
+    choice = ServerChoice(tuple(server or ()), comfyui, base_directory, tuple(comfyui_arg or ()), timeout, ray)
+    extractor = opt.pick_extractor(features, device)
+    try:
+        with observer() as shown:
+            result = run_batch(listed, out, choice, shown, extractor, not hide_reference, private)
+    except KeyboardInterrupt:
+        complain(f"Interrupted. What is finished is kept in {out}; run the same command again to go on.")
+        raise typer.Exit(130) from None
+    if json:
+        print_json(
+            {
+                "audits": len(listed),
+                "done": result.done,
+                "finished_before": result.skipped,
+                "failed": result.failed,
+                "prompts_run": result.sampled,
+                "prompts_reused": result.reused,
+                "results": str(out / RESULTS_FILE),
+            }
+        )
+    else:
+        done, before, failed = len(result.done), len(result.skipped), len(result.failed)
+        say(f"Audits: {done:,} done, {before:,} finished before, {failed:,} failed.")
+        say(f"Prompts: {result.sampled:,} run, {result.reused:,} taken from what was there.")
+        say(f"Results: {(out / RESULTS_FILE).absolute()}")
+    if result.failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def score(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Holds game.json and one folder a coalition.")],
+    reference: opt.Reference,
+    out: opt.Out,
+    control: opt.Control = None,
+    distance: opt.Distance = None,
+    features: opt.Features = None,
+    device: opt.Device = "auto",
+    hide_reference: opt.HideReference = False,
+    private: opt.Private = False,
+    json: opt.Json = False,
+) -> None:
+    """Report the contributions from images of the coalitions that are on disk already."""
+    from ..audit.score import Score, read_game
+    from ..files.images import read_folder
+
+    measured = opt.pick_distance(distance) or "fid"
+    read_game(folder)
+    images = read_folder(reference)
+    unrelated = [] if control is None else read_folder(control)
+    extractor = opt.pick_extractor(features, device)
+    try:
+        with observer() as shown:
+            scoring = Score(folder, images, out, extractor, shown, not hide_reference, unrelated, measured, private)
+            result = scoring.run()
+    except KeyboardInterrupt:
+        complain(f"Interrupted. Features that are finished are kept in {out}; run the same command again to go on.")
+        raise typer.Exit(130) from None
+    _print_report(result.report, result.html_path, json)
+
+
+app.command()(cli_evidence.verify)
+app.command()(cli_evidence.compare)
+
+
+@app.command()
+def fid(
+    dir_a: Annotated[Path, typer.Argument(metavar="DIR_A", help="Folder of images.")],
+    dir_b: Annotated[Path, typer.Argument(metavar="DIR_B", help="Folder of images to compare them with.")],
+    features: opt.Features = None,
+    device: opt.Device = "auto",
+    json: opt.Json = False,
+) -> None:
+    """Print the Fréchet Inception Distance and the kernel distance of two folders of images."""
+    from ..distances.frechet import frechet_distance
+    from ..distances.kernel import kernel_distance
+    from ..features.extractor import INCEPTION_ID, FeatureCache
+    from ..files.images import read_folder
+
+    sides = [read_folder(dir_a), read_folder(dir_b)]
+    cache = FeatureCache(None, opt.pick_extractor(features, device))
+    with observer() as shown:
+        rows = []
+        for folder, images in zip((dir_a, dir_b), sides, strict=True):
+            shown.stage(f"Features of {folder}", len(images))
+            rows.append(cache.features(images, lambda done, _: shown.step(done)))
+    a, b = rows
+    distance = frechet_distance(a, b)
+    result = {
+        "fid": float(distance.distance),
+        "kid": kernel_distance(a, b),
+        "n_a": len(a),
+        "n_b": len(b),
+        "fid_mean": float(distance.mean),
+        "fid_covariance": float(distance.covariance),
+        "preprocessing": cache.extractor.id,
+    }
+    if json:
+        print_json(result)
+        return
+    kid = "not defined for a single image" if result["kid"] is None else f"{result['kid']:.6f}"
+    say(f"FID {result['fid']:.4f}\nKID {kid}\n{len(a)} and {len(b)} images")
+    if cache.extractor.id != INCEPTION_ID:
+        say(f"Features: {cache.extractor.id}, so these are not the FID and KID that others report.")
+    if min(len(a), len(b)) < 50:
+        say("Warning: FID of fewer than 50 images is biased upwards and noisy.")
+
+
+@app.command()
+def shapley(
+    game: Annotated[Path, typer.Argument(metavar="GAME.json", help="Players, and the value of every coalition.")],
+    json: opt.Json = False,
+) -> None:
+    """Print Shapley values and leave-one-out of a table of coalition values."""
+    from ..game.shapley import check_efficiency, leave_one_out, shapley_values, shares
+    from ..game.table import parse_game
+
+    try:
+        table_of_values = parse_game(game.read_bytes())
+    except OSError as error:
+        raise CopyScopeError(f"The game {game} cannot be read ({error.strerror or error}); check its name.") from error
+    phi = shapley_values(table_of_values.values)
+    loo = leave_one_out(table_of_values.values)
+    share = shares(phi)
+    names = table_of_values.players
+    gap = float(check_efficiency(table_of_values.values, phi))
+    if json:
+        print_json(
+            {
+                "shapley": dict(zip(names, phi.tolist(), strict=True)),
+                "leave_one_out": dict(zip(names, loo.tolist(), strict=True)),
+                "share": dict(zip(names, [None] * len(names) if share is None else share.tolist(), strict=True)),
+                "efficiency_gap": gap,
+            }
+        )
+        return
+    rows = [
+        (name, f"{phi[i]:.6g}", "n/a" if share is None else f"{100 * share[i]:.1f} %", f"{loo[i]:.6g}")
+        for i, name in enumerate(names)
+    ]
+    say(table(("player", "shapley", "share", "leave-one-out"), rows))
+    say(f"\nEfficiency gap {gap:.3g}")
+
+
+@runs_app.command("list")
+def runs_list(json: opt.Json = False) -> None:
+    """List the stored runs and their size on disk."""
+    from ..store.runs import list_runs
+
+    found = list_runs()
+    if json:
+        print_json(
+            {
+                "runs": [
+                    {
+                        "folder": str(run.folder),
+                        "created": run.created,
+                        "bytes": run.bytes,
+                        "coalitions": run.coalitions,
+                        "finished": run.finished,
+                    }
+                    for run in found
+                ]
+            }
+        )
+    elif found:
+        rows = [
+            (run.folder, run.created, size_text(run.bytes), run.coalitions, "yes" if run.finished else "no")
+            for run in found
+        ]
+        say(table(("folder", "created", "size", "stored", "report"), rows))
+    else:
+        say("No stored runs.")
+
+
+@runs_app.command("clean")
+def runs_clean(
+    folders: Annotated[list[Path] | None, typer.Argument(metavar="DIR...", help="Run folders to remove.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Remove every stored run that is on the list.")] = False,
+    json: opt.Json = False,
+) -> None:
+    """Remove what CopyScope wrote in run folders. Other files in them are left alone."""
+    from ..store.runs import clean_run, list_runs
+
+    if bool(folders) == every:
+        raise CopyScopeError("Name the run folders to remove, or give --all; 'copyscope runs list' shows them.")
+    chosen = [run.folder for run in list_runs()] if every else list(folders or [])
+    freed = {str(folder): clean_run(folder) for folder in chosen}
+    if json:
+        print_json({"removed": list(freed), "bytes": sum(freed.values())})
+    else:
+        for name, count in freed.items():
+            say(f"Removed {name} ({size_text(count)})")
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option("--out", help="Run folder for images, features and the report.")] = Path(
+        "copyscope-demo"
+    ),
+    comfyui: Annotated[
+        Path | None, typer.Option("--comfyui", help="ComfyUI folder. [default: $COMFYUI_PATH, else the usual places]")
+    ] = None,
+    device: opt.Device = "auto",
+    json: opt.Json = False,
+) -> None:
+    """Do the main job on input that ships here: a real audit where a ComfyUI is found, else scoring of its images."""
+    from ..demo.demo import find_comfyui, run_demo
+
+    found = find_comfyui(comfyui)
+    chosen = opt.pick_device(device)
+    try:
+        with observer() as shown:
+            report, html_path = run_demo(out, found, shown, chosen)
+    except KeyboardInterrupt:
+        complain(f"Interrupted. What is finished is kept in {out}; run the same command again to go on.")
+        raise typer.Exit(130) from None
+    if not json:
+        say(
+            table(
+                ("members", "FID"),
+                [(" + ".join(item.members) or "none", f"{item.fid:.2f}") for item in report.coalitions],
+            )
+        )
+        say()
+    _print_report(report, html_path, json)
+
+
+def _print_report(report: object, html_path: Path, json: bool) -> None:
+    from ..report.build import summary_text
+    from ..report.schema import Report
+
+    if not isinstance(report, Report):
+        raise TypeError("not a report")
+    if json:
+        print_json(report.model_dump(mode="json"))
+    else:
+        say(summary_text(report))
+        say(f"\nReport: {html_path.absolute()}")

@@ -1,0 +1,278 @@
+"""Features of images: the extractor's contract, FID's Inception behind it, and a cache by pixel hash."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import logging
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import CopyScopeError, ImageError
+from ..files.atomic import read_plain, write_bytes_atomic
+from ..files.images import ImageFile, Pixels, in_threads, resize_bicubic
+
+if TYPE_CHECKING:
+    import torch
+
+    from .inception import FIDInception
+
+log = logging.getLogger(__name__)
+
+Features: TypeAlias = npt.NDArray[np.float32]
+"""One row an image, float32, (n, dimension)."""
+Progress: TypeAlias = Callable[[int, int], None]
+"""Called with how many of how many distinct images are done; may raise to interrupt."""
+
+BATCH_SIZE = 8
+"""Activations of more images leave a CPU's caches (docs/performance.md); a GPU waits for decoding anyway."""
+INCEPTION_ID = "fid-inception-2015-12-05.clean-bicubic-299.folded-f32"
+
+
+class FeatureExtractor(Protocol):
+    """What turns images into vectors. The row of an image must not depend on the images beside it."""
+
+    @property
+    def id(self) -> str:
+        """Names network, weights and preprocessing; a folder name, so letters, digits, ``.``, ``_`` and ``-``."""
+
+    @property
+    def dimension(self) -> int:
+        """Length of a feature vector."""
+
+    def __call__(self, images: Sequence[Pixels]) -> Features:
+        """Features of a few images, uint8 (H, W, 3) of any sizes: float32, (n, dimension)."""
+
+
+class InceptionExtractor:
+    """FID's Inception, 2048 numbers an image; the network is loaded at the first call.
+
+    Args:
+        device: where the network runs; the bundled network is put there, a ``model`` that is passed in must be there.
+        batch_size: images that go through the network at a time.
+        model: a network to use instead of loading one.
+        run: called instead of the network with each batch, float32 (n, 3, 299, 299) in 0…255 on the CPU, and gives
+            (n, 2048) on any device. A host with its own model management loads the network and picks the device here.
+    """
+
+    id = INCEPTION_ID
+    dimension = 2048
+
+    def __init__(
+        self,
+        device: torch.device | str = "cpu",
+        batch_size: int = BATCH_SIZE,
+        model: FIDInception | None = None,
+        run: Callable[[torch.Tensor], torch.Tensor] | None = None,
+    ) -> None:
+        if batch_size < 1:
+            raise ValueError("batch_size must be at least 1.")
+        self.device = device
+        self.batch_size = batch_size
+        self._model = model
+        self._run = run
+
+    def __call__(self, images: Sequence[Pixels]) -> Features:
+        """Features of images, float32 (n, 2048); never holds more than one batch of resized images."""
+        import torch
+
+        from .inception import INPUT_SIZE, full_precision
+
+        run = self._run or self._on_device
+        rows = np.empty((len(images), self.dimension), dtype=np.float32)
+        for start in range(0, len(images), self.batch_size):
+            part = images[start : start + self.batch_size]
+            resized = np.stack(in_threads(lambda pixels: resize_bicubic(pixels, INPUT_SIZE, INPUT_SIZE), part))
+            batch = torch.from_numpy(resized).permute(0, 3, 1, 2)  # channels last in memory, as the network's weights
+            with full_precision():
+                rows[start : start + len(part)] = run(batch).float().cpu().numpy()
+        return rows
+
+    def _on_device(self, batch: torch.Tensor) -> torch.Tensor:
+        if self._model is None:
+            from .inception import load_inception
+
+            self._model = load_inception(self.device)
+        with memory_errors(self.device):
+            output: torch.Tensor = self._model(batch.to(self.device))
+        return output
+
+
+@contextlib.contextmanager
+def memory_errors(device: torch.device | str) -> Iterator[None]:
+    """Say in a sentence that a device has no memory left.
+
+    Raises:
+        CopyScopeError: the block ran out of memory.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if "out of memory" not in str(error).lower():
+            raise
+        raise CopyScopeError(
+            f"The features do not fit into the memory of the device {device}, which ComfyUI may have filled; "
+            "run the same command again with --device cpu."
+        ) from error
+
+
+class FeatureCache:
+    """Features by pixel hash: each distinct image is computed once.
+
+    Vectors lie in ``folder/<extractor id>/<pixel sha-256>.npy``, each with a checksum; without a folder they are kept
+    in memory.
+
+    Args:
+        pool: a second such folder, shared by many caches: what it has is copied, what is computed is added to it.
+
+    Raises:
+        ValueError: the extractor's id is no plain folder name.
+    """
+
+    def __init__(
+        self,
+        folder: Path | None,
+        extractor: FeatureExtractor,
+        batch_size: int = BATCH_SIZE,
+        pool: Path | None = None,
+    ) -> None:
+        if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]*", extractor.id):
+            raise ValueError(f"The extractor id {extractor.id!r} is no plain folder name.")
+        self.extractor = extractor
+        self.batch_size = batch_size
+        self.folder = None if folder is None else Path(folder) / extractor.id
+        self.pool = None if pool is None else FeatureCache(pool, extractor)
+        self._memory: dict[str, npt.NDArray[np.float32]] = {}
+
+    def features(
+        self, images: Sequence[ImageFile | tuple[Pixels, str]], progress: Progress | None = None
+    ) -> npt.NDArray[np.float32]:
+        """Features in the order of ``images``, from the cache where it has them.
+
+        Args:
+            images: image files, or pairs of pixels and their ``pixel_hash``.
+            progress: called once for what the cache had, then after each batch. If it raises, what was finished
+                before is kept.
+
+        Returns:
+            float32, (n, dimension).
+
+        Raises:
+            ImageError: the extractor gave NaN or infinite numbers for an image.
+            StoreError: a vector cannot be written.
+        """
+        pairs = [(item.pixels, item.pixel_sha256) if isinstance(item, ImageFile) else item for item in images]
+        pixels_of = {key: pixels for pixels, key in pairs}
+        found = {key: row for key in pixels_of if (row := self.stored(key)) is not None}
+        missing = [key for key in pixels_of if key not in found]
+        if progress is not None and found:
+            progress(len(found), len(pixels_of))
+        for start in range(0, len(missing), self.batch_size):
+            keys = missing[start : start + self.batch_size]
+            for key, row in zip(keys, self._compute([pixels_of[key] for key in keys]), strict=True):
+                self._add(key, row)
+                found[key] = row
+            if progress is not None:
+                progress(len(found), len(pixels_of))
+        if not pairs:
+            return np.empty((0, self.extractor.dimension), dtype=np.float32)
+        return np.stack([found[key] for _, key in pairs])
+
+    def stored(self, key: str) -> npt.NDArray[np.float32] | None:
+        """What the cache has for a ``pixel_hash``, computing nothing; None where it has nothing that is whole.
+
+        Raises:
+            ValueError: ``key`` is no SHA-256.
+            StoreError: a vector of the pool cannot be written.
+        """
+        row = self._read(key)
+        if row is None and self.pool is not None and (row := self.pool._read(key)) is not None:
+            self._write(key, row)
+        return row
+
+    def keep(self, features: Mapping[str, Features]) -> None:
+        """Take over vectors, by ``pixel_hash``, that this cache's extractor gave elsewhere.
+
+        Raises:
+            ValueError: a key is no SHA-256.
+            ImageError: a vector is not of the extractor's length, or has NaN or infinite numbers.
+            StoreError: a vector cannot be written.
+        """
+        for key, row in features.items():
+            if row.shape != (self.extractor.dimension,) or not np.isfinite(row).all():
+                raise ImageError(f"The features of {key} are not those of the extractor {self.extractor.id}.")
+            self._add(key, row)
+
+    def _add(self, key: str, row: Features) -> None:
+        self._write(key, row)
+        if self.pool is not None:
+            self.pool._write(key, row)
+
+    def _compute(self, images: list[Pixels]) -> npt.NDArray[np.float32]:
+        rows = np.asarray(self.extractor(images), dtype=np.float32)
+        if rows.shape != (len(images), self.extractor.dimension):
+            raise ValueError(f"The extractor {self.extractor.id} gave an array of shape {rows.shape}.")
+        if not np.isfinite(rows).all():
+            raise ImageError(
+                f"The extractor {self.extractor.id} gave NaN or infinite features; "
+                "run it on another device or in float32."
+            )
+        return rows
+
+    def _path(self, key: str) -> Path | None:
+        if not re.fullmatch(r"[0-9a-f]{64}", key):
+            raise ValueError(f"{key!r} is no SHA-256.")
+        return None if self.folder is None else self.folder / f"{key}.npy"
+
+    def _read(self, key: str) -> npt.NDArray[np.float32] | None:
+        path = self._path(key)
+        if path is None:
+            return self._memory.get(key)
+        try:
+            like = np.zeros(self.extractor.dimension, dtype=np.float32)
+            row = _decode(read_plain(path, len(_encode(like))), like)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            log.warning("The stored features %s cannot be read (%s); they are computed again.", path, error)
+            return None
+        if row is None:
+            log.warning("The stored features %s are damaged; they are computed again.", path)
+        return row
+
+    def _write(self, key: str, row: npt.NDArray[np.float32]) -> None:
+        path = self._path(key)
+        if path is None:
+            self._memory[key] = row.copy()
+            return
+        write_bytes_atomic(path, _encode(row))
+
+
+def _encode(row: npt.NDArray[np.float32]) -> bytes:
+    """A vector as a NumPy file, with the SHA-256 of all that at its end, which ``np.load`` does not look at."""
+    buffer = io.BytesIO()
+    np.save(buffer, row.astype("<f4"), allow_pickle=False)
+    data = buffer.getvalue()
+    return data + hashlib.sha256(data).digest()
+
+
+def _decode(data: bytes, like: npt.NDArray[np.float32]) -> npt.NDArray[np.float32] | None:
+    """The vector in a file, of the shape of ``like``; None where the file is anything else or was changed.
+
+    A NumPy file without a checksum is taken too. Nothing of the file is interpreted but its numbers.
+    """
+    expected = _encode(like)[: -hashlib.sha256().digest_size]
+    body, checksum = data[: len(expected)], data[len(expected) :]
+    start = len(expected) - 4 * len(like)
+    if len(body) != len(expected) or body[:start] != expected[:start]:
+        return None
+    if checksum not in (b"", hashlib.sha256(body).digest()):
+        return None
+    row = np.frombuffer(body, dtype="<f4", offset=start).astype(np.float32)
+    return row if np.isfinite(row).all() else None

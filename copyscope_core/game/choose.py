@@ -1,0 +1,60 @@
+"""Chooses the design of a game: all coalitions, or a sample where the budget asks for one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..errors import GameError
+from .design import Design, Estimator, Exact
+from .owen import Owen
+from .permutations import Permutations
+from .regression import Regression
+
+MOST_SAMPLED = 48
+"""Players of a sampled game; a bitmask of them is a whole number in JavaScript, too."""
+
+
+def exact_count(n: int, groups: Sequence[Sequence[int]] = ()) -> int:
+    """How many coalitions the exact value needs.
+
+    Args:
+        groups: a partition of the players; empty: none is grouped.
+    """
+    if not groups:
+        return 1 << n
+    others = len(groups) - 1
+    # Unions of whole groups are shared; what has part of a group belongs to that group alone.
+    return (1 << len(groups)) + sum(((1 << len(group)) - 2) << others for group in groups)
+
+
+def choose_design(
+    n: int, groups: Sequence[Sequence[int]] = (), budget: int | None = None, estimator: Estimator = "regression"
+) -> Design:
+    """The exact design where the budget allows it, else the smallest sampled one, to be grown.
+
+    Args:
+        groups: a partition of the players, for the Owen value; empty: none is grouped.
+        budget: how many coalitions may be measured; None: all that the exact value needs.
+        estimator: groups need ``permutation``, whatever is asked for.
+
+    Raises:
+        GameError: the budget is too small for this many players, or there are too many players.
+    """
+    if budget is None or budget >= exact_count(n, groups):
+        return Owen(n, tuple(map(tuple, groups))) if groups else Exact(n)
+    if n > MOST_SAMPLED:
+        raise GameError(f"There are {n} players; at most {MOST_SAMPLED} can be sampled, so lock some.")
+    design = smallest_sample(n, groups, estimator)
+    if len(design.masks) > budget:
+        raise GameError(
+            f"A budget of {budget:,} coalitions is too small for {n} players, who need {len(design.masks):,} at least; "
+            "raise it, or lock some players."
+        )
+    return design
+
+
+def smallest_sample(n: int, groups: Sequence[Sequence[int]] = (), estimator: Estimator = "regression") -> Design:
+    """The sampled design with the fewest coalitions."""
+    if groups or estimator == "permutation":
+        return Permutations.smallest(n, tuple(map(tuple, groups)))
+    return Regression.smallest(n)

@@ -1,0 +1,133 @@
+"""Absence rules: what a workflow becomes when a component is absent.
+
+A rule is data: links that are led elsewhere (``redirects``), inputs that get another value (``edits``) and phrases
+that leave the prompt. ``rewrite`` applies the rules of all absent players at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..workflow.graph import Graph, Link, Node, consumers
+from ..workflow.node_info import NodeCatalog, NodeInfo
+from .prompts import TextUse
+
+GREY = 0x808080
+
+
+@dataclass(frozen=True)
+class Absence:
+    """What to do where the player is absent.
+
+    Attributes:
+        rule: the rule as a sentence, for plans and reports.
+        redirects: output → the output used in its place (None: the input is left out).
+        edits: (node id, input, value) triples; a value may be a ``Link``.
+        texts: the text inputs that change; with ``phrase`` None the whole text goes.
+        neutral: the text that stands in the place of what goes.
+    """
+
+    rule: str
+    redirects: Mapping[Link, Link | None] = field(default_factory=dict)
+    edits: tuple[tuple[str, str, Any], ...] = ()
+    texts: tuple[TextUse, ...] = ()
+    phrase: str | None = None
+    neutral: str = ""
+
+
+def bypass(graph: Graph, catalog: NodeCatalog, node_id: str, info: NodeInfo) -> Absence | str:
+    """The bypass of a node: every output in use takes the input of the same slot or type.
+
+    Returns:
+        The rule, or a sentence that says why the node cannot be bypassed.
+    """
+    redirects: dict[Link, Link | None] = {}
+    for link, uses in consumers(graph).items():
+        if link.node != node_id:
+            continue
+        item = info.bypass_input(link.slot)
+        source = graph[node_id].inputs.get(item.name) if item else None
+        if isinstance(source, Link):
+            redirects[link] = source
+        elif item is not None and item.optional and all(_may_miss(graph, catalog, *use) for use in uses):
+            redirects[link] = None
+        else:
+            kind = info.output_type(link.slot) or "unknown type"
+            return f"it cannot be bypassed: no input can stand in for its output {link.slot} ({kind})"
+    return Absence("bypassed: each output takes the input of its type", redirects)
+
+
+def baseline(graph: Graph, nodes: tuple[str, ...], values: Mapping[str, str]) -> Absence:
+    """Other files of the same family: ``values`` maps the loader's inputs to file names."""
+    edits = tuple((node, name, value) for node in nodes for name, value in values.items())
+    return Absence("replaced by the baseline " + ", ".join(sorted(set(values.values()))), edits=edits)
+
+
+def checkpoint_vae(graph: Graph, nodes: tuple[str, ...], source: Link) -> Absence:
+    """The checkpoint's own VAE instead of a VAE loader's."""
+    redirects: dict[Link, Link | None] = {Link(node, 0): source for node in nodes}
+    return Absence(
+        f"replaced by the VAE of the checkpoint in node {source.node}, the baseline's where that is absent too",
+        redirects,
+    )
+
+
+def merge_bypass(graph: Graph, catalog: NodeCatalog, nodes: tuple[str, ...]) -> Absence | None:
+    """The bypass of the merges that a loader feeds, if all it feeds are second or later inputs of merges."""
+    redirects: dict[Link, Link | None] = {}
+    for link, uses in consumers(graph).items():
+        if link.node not in nodes:
+            continue
+        for consumer, name in uses:
+            info = catalog.get(graph[consumer].class_type)
+            kind = info.class_type.lower() if info else ""
+            if info is None or "merge" not in kind or "subtract" in kind or len(info.outputs) != 1:
+                return None
+            first = info.bypass_input(0)
+            kept = graph[consumer].inputs.get(first.name) if first else None
+            if first is None or first.name == name or not isinstance(kept, Link) or kept.node in nodes:
+                return None
+            redirects[Link(consumer, 0)] = kept
+    return Absence("its merge is bypassed: the merge's other model stands alone", redirects) if redirects else None
+
+
+def prompt(texts: tuple[TextUse, ...], phrase: str | None, neutral: str) -> Absence:
+    """A phrase, or the whole positive text, leaves the prompt."""
+    what = "the positive text" if phrase is None else f"the phrase “{phrase}”"
+    becomes = f"becomes “{neutral}”" if neutral else ("is empty" if phrase is None else "is removed")
+    return Absence(f"{what} {becomes}", texts=texts, phrase=phrase, neutral=neutral)
+
+
+def grey_image(graph: Graph, node_id: str) -> tuple[dict[str, Node], Absence]:
+    """A neutral grey image of the same size instead of an input image.
+
+    Returns:
+        The nodes to add to the graph, and the rule.
+    """
+    size, grey = f"{node_id}+size", f"{node_id}+grey"
+    added = {
+        size: Node("GetImageSize", {"image": Link(node_id, 0)}),
+        grey: Node(
+            "EmptyImage",
+            {"width": Link(size, 0), "height": Link(size, 1), "batch_size": Link(size, 2), "color": GREY},
+        ),
+    }
+    uses = consumers(graph).get(Link(node_id, 0), [])
+    edits = tuple((consumer, name, Link(grey, 0)) for consumer, name in uses)
+    return added, Absence("replaced by a neutral grey image of the same size", edits=edits)
+
+
+def _may_miss(graph: Graph, catalog: NodeCatalog, consumer: str, name: str) -> bool:
+    """Whether a node runs without an input, and so do the nodes that it would pass the input on to."""
+    info = catalog.get(graph[consumer].class_type)
+    item = info.input(name) if info else None
+    if info is None or item is None or not item.optional:
+        return False
+    return all(
+        _may_miss(graph, catalog, *use)
+        for link, uses in consumers(graph).items()
+        if link.node == consumer and (passed := info.bypass_input(link.slot)) and passed.name == name
+        for use in uses
+    )

@@ -1,0 +1,287 @@
+"""Players: the components upstream of an image whose contribution is measured, and those that cannot be.
+
+What is a component, and the rule of each, is in ``components``; prompts are in ``prompts``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from ..errors import PlayerError
+from ..settings import AuditSettings
+from ..workflow.graph import Graph, Link, Node, topological_order
+from ..workflow.node_info import EMBEDDING, NodeCatalog, is_image_file, is_model_file
+from . import absence as rules
+from .absence import Absence
+from .components import Component, check_baselines, is_patch, loader, patch, source_kind, stem
+from .prompts import PositivePrompt, has_phrase, is_encoder, positive_prompt
+from .stacks import stack_entries
+
+
+@dataclass(frozen=True)
+class Unmeasured:
+    """Something upstream that shapes the images and is no component."""
+
+    node: str
+    class_type: str
+    what: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class InputImage:
+    """An image file upstream: an init image, a hint, a mask."""
+
+    node: str
+    class_type: str
+    file: str
+
+
+@dataclass(frozen=True)
+class Discovery:
+    """What ``discover`` found.
+
+    Attributes:
+        graph: the workflow with the nodes that the absence rules need.
+        components: players, and what has no absence rule.
+        images: image and media files upstream.
+        copies: nodes that were copied for the positive prompt → the nodes they are copies of.
+    """
+
+    graph: Graph
+    components: tuple[Component, ...]
+    images: tuple[InputImage, ...]
+    copies: Mapping[str, str]
+
+
+def discover(graph: Graph, target: Link, catalog: NodeCatalog, settings: AuditSettings) -> Discovery:
+    """Find every component upstream of ``target`` and its absence rule.
+
+    Args:
+        graph: the workflow upstream of ``target``, output nodes already bypassed.
+
+    Raises:
+        PlayerError: a key prompt that stands in no positive text, an image player that is no image, a baseline for
+            an unknown node.
+    """
+    check_baselines(graph, catalog, settings)
+    order = topological_order(graph, [target.node])
+    positive = positive_prompt(graph, catalog)
+    found: list[Component] = []
+    loaders: dict[str, list[str]] = {}
+    for node_id in order:
+        info = catalog.get(graph[node_id].class_type)
+        entries = stack_entries(graph[node_id])
+        if entries is not None:
+            found.extend(
+                Component(
+                    stem(entry.file),
+                    "lora",
+                    node_id,
+                    (node_id,),
+                    (entry.file,),
+                    Absence(
+                        f"entry {entry.label} of the stack is switched off",
+                        edits=tuple((node_id, name, value) for name, value in entry.off),
+                    ),
+                )
+                for entry in entries
+            )
+        elif info is not None and (kind := source_kind(graph, node_id, info)):
+            loaders.setdefault(f"{kind} {graph[node_id].class_type} {dict(graph[node_id].inputs)}", []).append(node_id)
+        elif info is not None and is_patch(graph, node_id, info):
+            found.append(patch(graph, positive, catalog, node_id, info))
+    in_file_order = sorted(loaders.values(), key=lambda nodes: list(graph).index(nodes[0]))
+    sources = [loader(graph, catalog, tuple(nodes), settings, target) for nodes in in_file_order]
+    prompts = _prompts(positive, settings)
+    images = tuple(_images(graph, catalog, order))
+    base, image_players = _image_players(positive.graph, graph, catalog, images, settings)
+    models = [
+        *(c for c in sources if c.kind in ("checkpoint", "unet")),
+        *(c for c in sources if c.kind == "clip"),
+        *found,
+        *(c for c in sources if c.kind == "vae"),
+    ]
+    return Discovery(base, tuple(_unique([*models, *prompts, *image_players])), images, positive.copies)
+
+
+def unmeasured(
+    empty: Iterable[tuple[str, Node]], components: Sequence[Component], images: Sequence[InputImage]
+) -> list[Unmeasured]:
+    """What is present in every coalition and is no component: models in other nodes, images, embeddings.
+
+    Args:
+        empty: the nodes of the empty coalition, each with the id of the workflow's node it comes from.
+    """
+    known = {node for component in components for node in component.nodes if component.files}
+    files = {file for component in components for file in component.files}
+    image_players = {component.node for component in components if component.kind == "image"}
+    result = []
+    for node_id, node in empty:
+        for name, value in node.inputs.items():
+            if is_model_file(value) and node_id not in known and value not in files:
+                reason = "a model in a node with no absence rule"
+                result.append(Unmeasured(node_id, node.class_type, f"{name}: {value}", reason))
+            elif isinstance(value, str):
+                reason = "a textual inversion in a text that stays"
+                for embedding in EMBEDDING.findall(value):
+                    result.append(Unmeasured(node_id, node.class_type, f"embedding: {embedding}", reason))
+    for image in images:
+        if image.node not in image_players:
+            result.append(
+                Unmeasured(
+                    image.node,
+                    image.class_type,
+                    f"image: {image.file}",
+                    "an input image; make it a player to measure it",
+                )
+            )
+    return result
+
+
+def select(components: Sequence[Component], settings: AuditSettings) -> tuple[list[Component], list[Component]]:
+    """Divide components into players and locked ones by the settings' ``players`` and ``lock``.
+
+    A selector is a component's name, node id, kind or file name, whatever its case.
+
+    Raises:
+        PlayerError: a selector fits nothing, or asks for a component that has no absence rule.
+    """
+    wanted = {c.name for s in settings.players for c in _matching(components, s)} if settings.players else None
+    locked_names = {c.name for s in settings.lock for c in _matching(components, s)}
+    for selector in settings.players:
+        if all(c.absence is None for c in _matching(components, selector)):
+            first = _matching(components, selector)[0]
+            raise PlayerError(f"{selector!r} cannot be a player: {first.reason}.")
+    players, locked = [], []
+    for component in components:
+        if component.absence is None:
+            locked.append(component)
+        elif component.name in locked_names or (wanted is not None and component.name not in wanted):
+            reason = "locked by the user" if component.name in locked_names else "not among the chosen players"
+            locked.append(replace(component, absence=None, reason=reason))
+        else:
+            players.append(component)
+    return players, locked
+
+
+def grouping(
+    players: Sequence[Component], groups: Mapping[str, Sequence[str]]
+) -> tuple[tuple[str, ...], tuple[tuple[int, ...], ...]]:
+    """Names of the groups and their players' places; a player that is in none is a group of its own.
+
+    Returns:
+        Two empty tuples where there are no groups.
+
+    Raises:
+        PlayerError: a selector fits no player, or a player is in two groups.
+    """
+    if not groups:
+        return (), ()
+    owner: dict[str, str] = {}
+    for group, selectors in groups.items():
+        for name in {item.name for selector in selectors for item in _matching(players, selector)}:
+            if name in owner:
+                raise PlayerError(f"The player {name!r} is in the groups {owner[name]!r} and {group!r}; keep one.")
+            owner[name] = group
+    members: dict[str, list[int]] = {}
+    for place, player in enumerate(players):
+        members.setdefault(owner.get(player.name, player.name), []).append(place)
+    if len(members) != len(groups) + len(players) - len(owner):
+        raise PlayerError("A group has the name of a player that is not in it; give the group another name.")
+    return tuple(members), tuple(tuple(places) for places in members.values())
+
+
+def _matching(components: Sequence[Component], selector: str) -> list[Component]:
+    wanted = selector.strip().casefold()
+    result = [
+        component for component in components
+        if wanted in {
+            component.name.casefold(), component.kind, *(node.casefold() for node in component.nodes),
+            *(file.casefold() for file in component.files), *(stem(file).casefold() for file in component.files),
+        }
+    ]  # fmt: skip
+    if not result:
+        names = ", ".join(f"{c.name!r} ({c.kind}, node {c.node})" for c in components) or "none"
+        raise PlayerError(f"No component is called {selector!r}; the workflow has: {names}.")
+    return result
+
+
+def _prompts(positive: PositivePrompt, settings: AuditSettings) -> list[Component]:
+    texts = positive.texts
+    origin = {text.node: positive.copies.get(text.node, text.node) for text in texts}
+    if not settings.key_prompts:
+        if not texts:
+            return []
+        nodes = tuple(dict.fromkeys(origin[text.node] for text in texts))
+        if all(text.text == settings.neutral_prompt for text in texts):
+            reason = "the positive text is the neutral text already"
+            return [Component("prompt", "prompt", nodes[0], nodes, (), None, reason)]
+        rule = rules.prompt(texts, None, settings.neutral_prompt)
+        return [Component("prompt", "prompt", nodes[0], nodes, (), rule)]
+    result = []
+    for phrase in settings.key_prompts:
+        holders = tuple(text for text in texts if text.text is not None and has_phrase(text.text, phrase))
+        if not holders:
+            computed = sorted({origin[text.node] for text in texts if text.text is None})
+            extra = (
+                f" (the text of node {', '.join(computed)} is computed by other nodes and cannot be searched)"
+                if computed
+                else ""
+            )
+            shown = " | ".join(text.text for text in texts if text.text)[:200]
+            raise PlayerError(
+                f"The key prompt {phrase!r} stands in no positive text of the workflow{extra}; the text is: {shown!r}."
+            )
+        nodes = tuple(dict.fromkeys(origin[text.node] for text in holders))
+        rule = rules.prompt(holders, phrase, settings.neutral_prompt)
+        result.append(Component(f"prompt: {phrase}", "prompt", nodes[0], nodes, (), rule))
+    return result
+
+
+def _images(graph: Graph, catalog: NodeCatalog, order: Sequence[str]) -> list[InputImage]:
+    """Files that loaders of images, masks, videos and latents name; texts that look like file names are none."""
+    loaded = [
+        (node_id, value)
+        for node_id in order
+        for value in graph[node_id].inputs.values()
+        if is_image_file(value) and not ((info := catalog.get(graph[node_id].class_type)) and is_encoder(info))
+    ]
+    return [InputImage(node_id, graph[node_id].class_type, value) for node_id, value in loaded]
+
+
+def _image_players(
+    base: Graph, graph: Graph, catalog: NodeCatalog, images: Sequence[InputImage], settings: AuditSettings
+) -> tuple[Graph, list[Component]]:
+    result = []
+    by_node = {image.node: image for image in images}
+    base = dict(base) if settings.image_players else base
+    for node_id in settings.image_players:
+        if node_id not in by_node:
+            raise PlayerError(
+                f"Node {node_id!r} loads no image upstream of the audited output; "
+                f"image loaders there: {', '.join(by_node) or 'none'}."
+            )
+        info = catalog.get(graph[node_id].class_type)
+        if info is None or info.output_type(0) != "IMAGE":
+            raise PlayerError(f"Node {node_id!r} ({graph[node_id].class_type}) gives no image that could turn grey.")
+        added, rule = rules.grey_image(base, node_id)
+        base.update(added)
+        result.append(Component(f"image: {by_node[node_id].file}", "image", node_id, (node_id,), (), rule))
+    return base, result
+
+
+def _unique(components: list[Component]) -> list[Component]:
+    counts: dict[str, int] = {}
+    for component in components:
+        counts[component.name] = counts.get(component.name, 0) + 1
+    result, used = [], set()
+    for component in components:
+        name = component.name if counts[component.name] == 1 else f"{component.name} (node {component.node})"
+        serial = 2
+        while name in used:
+            name, serial = f"{component.name} (node {component.node}, {serial})", serial + 1
+        used.add(name)
+        result.append(replace(component, name=name))
+    return result

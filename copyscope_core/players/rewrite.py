@@ -1,0 +1,260 @@
+"""Rewriting: the graph of a coalition, with one node per distinct (class, resolved inputs).
+
+Nodes are named by a structural digest: the SHA-256 of the class and the inputs, links by the digests they lead to.
+Two coalitions that need the same node get the same digest, so the pool of all coalitions is the smallest graph that
+computes them, and the digest of a coalition's target says what its images depend on.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import operator
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from ..workflow.graph import Graph, Link, Node, topological_order
+from ..workflow.noise import NoiseInput
+from .absence import Absence
+from .prompts import without_phrase
+
+RERUN_INPUT = "copyscope_rerun"
+"""An input that no node class has: ComfyUI ignores it but caches the node apart, so that the node runs again."""
+
+
+class Rewriter:
+    """Builds coalitions of one workflow.
+
+    Args:
+        original: the workflow upstream of the target, as the user made it.
+        base: the same with the nodes that absence rules need (duplicated encoders, grey images).
+        target: the output whose images are audited.
+        absences: the absence rule of every player, in bitmask order.
+        noise: the active noise inputs.
+    """
+
+    def __init__(
+        self, original: Graph, base: Graph, target: Link, absences: Sequence[Absence], noise: Sequence[NoiseInput]
+    ) -> None:
+        self.pool: dict[str, Node] = {}
+        self.origin: dict[str, str] = {}
+        self._base = base
+        self._target = target
+        self._redirects: dict[Link, list[tuple[int, Link | None]]] = {}
+        self._edits: dict[tuple[str, str], list[tuple[int, Any]]] = {}
+        self._texts: dict[tuple[str, str], tuple[str | None, list[tuple[int, Absence]]]] = {}
+        for index, absence in enumerate(absences):
+            for link, other in absence.redirects.items():
+                self._redirects.setdefault(link, []).append((index, other))
+            for node, name, value in absence.edits:
+                self._edits.setdefault((node, name), []).append((index, value))
+            for text in absence.texts:
+                self._texts.setdefault((text.node, text.input), (text.text, []))[1].append((index, absence))
+        self._noise: dict[str, list[NoiseInput]] = {}
+        for item in noise:
+            self._noise.setdefault(item.node, []).append(item)
+        self._relevant, self._noisy = self._analyse()
+        self._memo: dict[tuple[str, int, int, str | None], str] = {}
+        self._ids: dict[str, str] = {}
+        for node_id, digest in digests(original, target.node).items():
+            self._ids.setdefault(digest, node_id)
+
+    def target(self, mask: int, offset: int = 0, nonce: str | None = None) -> Link:
+        """The coalition's image output in the pool; its node is a digest.
+
+        Args:
+            mask: the coalition.
+            offset: added to every active seed.
+            nonce: a word that makes the noise run again although nothing has changed.
+        """
+        target = self._resolve(self._target, mask)
+        if target is None:
+            raise ValueError("the audited output was left out")  # no rule leaves out a required output
+        return Link(self._build(target.node, mask, offset, nonce), target.slot)
+
+    def graph(self, mask: int, offset: int = 0, nonce: str | None = None) -> tuple[Graph, Link]:
+        """The coalition as a graph of its own. Unchanged nodes keep their ids."""
+        target = self.target(mask, offset, nonce)
+        order = topological_order(self.pool, [target.node])
+        graph = {self.node_id(digest): self._named(self.pool[digest]) for digest in order}
+        return graph, Link(self.node_id(target.node), target.slot)
+
+    def node_id(self, digest: str) -> str:
+        """The id of a pool node: the user's own where the node is the user's, else one derived from it."""
+        return self._ids.get(digest) or f"{self.origin[digest]}_{digest[:10]}"
+
+    def is_original(self, digest: str) -> bool:
+        """Whether the node is one of the user's own, unchanged."""
+        return digest in self._ids
+
+    def seed_input(self, digest: str) -> str | None:
+        """The active seed input of a pool node; None where it has none."""
+        return next((item.input for item in self._noise.get(self.origin[digest], ())), None)
+
+    def nodes(self, mask: int) -> list[tuple[str, Node]]:
+        """The pool nodes of a coalition, each with the id of the base node it comes from."""
+        order = topological_order(self.pool, [self.target(mask).node])
+        return [(self.origin[digest], self.pool[digest]) for digest in order]
+
+    def variants(self, node_id: str, masks: Iterable[int]) -> dict[str, Node]:
+        """What a node of the base graph becomes in the given coalitions: digest → node; empty if none needs it."""
+        relevant = self._relevant.get(node_id)
+        if relevant is None:
+            return {}
+        found = {self._build(node_id, mask, 0, None) for mask in {mask & relevant for mask in masks}}
+        return {digest: self.pool[digest] for digest in found}
+
+    def _named(self, node: Node) -> Node:
+        inputs = {
+            name: Link(self.node_id(value.node), value.slot) if isinstance(value, Link) else value
+            for name, value in node.inputs.items()
+        }
+        return replace(node, inputs=inputs)
+
+    def _resolve(self, link: Link, mask: int) -> Link | None:
+        """Follow the redirects of the absent players."""
+        current: Link | None = link
+        while current is not None:
+            for index, other in self._redirects.get(current, ()):
+                if not mask >> index & 1:
+                    current = other
+                    break
+            else:
+                return current
+        return None
+
+    def _inputs(self, node_id: str, mask: int, offset: int, nonce: str | None) -> dict[str, Any]:
+        """The node's inputs in a coalition, links still by base ids."""
+        inputs: dict[str, Any] = {}
+        for name, value in self._base[node_id].inputs.items():
+            if (node_id, name) in self._edits:
+                value = next((v for i, v in self._edits[node_id, name] if not mask >> i & 1), value)
+            if (node_id, name) in self._texts:
+                value = self._text(node_id, name, value, mask)
+            if isinstance(value, Link):
+                value = self._resolve(value, mask)
+                if value is None:
+                    continue
+            inputs[name] = value
+        for item in self._noise.get(node_id, ()):
+            if offset:
+                inputs[item.input] = item.shifted(offset)
+            if nonce is not None:
+                inputs[RERUN_INPUT] = nonce
+        return inputs
+
+    def _text(self, node_id: str, name: str, value: Any, mask: int) -> Any:
+        original, rules = self._texts[node_id, name]
+        absent = [rule for index, rule in rules if not mask >> index & 1]
+        if not absent:
+            return value
+        for rule in absent:
+            if rule.phrase is None:
+                return rule.neutral
+        text = original or ""
+        for rule in sorted(absent, key=lambda rule: -len(rule.phrase or "")):  # a phrase may hold another
+            text = without_phrase(text, str(rule.phrase), rule.neutral)
+        return text
+
+    def _build(self, root: str, mask: int, offset: int, nonce: str | None) -> str:
+        """The digest of a node in a coalition; iterative, sources first."""
+        stack: list[tuple[str, dict[str, Any] | None]] = [(root, None)]
+        while stack:
+            node_id, inputs = stack.pop()
+            key = self._key(node_id, mask, offset, nonce)
+            if key in self._memo:
+                continue
+            if inputs is None:
+                inputs = self._inputs(node_id, mask, offset, nonce)
+                waiting = [
+                    value.node
+                    for value in inputs.values()
+                    if isinstance(value, Link) and self._key(value.node, mask, offset, nonce) not in self._memo
+                ]
+                if waiting:
+                    stack.append((node_id, inputs))
+                    stack.extend((child, None) for child in waiting)
+                    continue
+            for name, value in inputs.items():
+                if isinstance(value, Link):
+                    inputs[name] = Link(self._memo[self._key(value.node, mask, offset, nonce)], value.slot)
+            own = self._base[node_id]
+            node = Node(own.class_type, inputs, own.title)
+            digest = self._memo[key] = structural_digest(node)
+            self.pool.setdefault(digest, node)
+            self.origin.setdefault(digest, node_id)
+        return self._memo[self._key(root, mask, offset, nonce)]
+
+    def _key(self, node_id: str, mask: int, offset: int, nonce: str | None) -> tuple[str, int, int, str | None]:
+        noisy = self._noisy[node_id]
+        return node_id, mask & self._relevant[node_id], offset if noisy else 0, nonce if noisy else None
+
+    def _analyse(self) -> tuple[dict[str, int], dict[str, bool]]:
+        """For each node, the players that change it or anything upstream of it, and whether noise is upstream."""
+        children: dict[str, Node] = {}
+        own: dict[str, int] = {}
+        for node_id, node in self._base.items():
+            relevant, links = 0, []
+            for name, value in node.inputs.items():
+                values = [value]
+                for index, edited in self._edits.get((node_id, name), ()):
+                    relevant |= 1 << index
+                    values.append(edited)
+                for index, _ in self._texts.get((node_id, name), (None, []))[1]:
+                    relevant |= 1 << index
+                pending = [item for item in values if isinstance(item, Link)]
+                while pending:
+                    link = pending.pop()
+                    links.append(link)
+                    for index, other in self._redirects.get(link, ()):
+                        relevant |= 1 << index
+                        if other is not None:
+                            pending.append(other)
+            own[node_id] = relevant
+            children[node_id] = Node("", {str(position): link for position, link in enumerate(links)})
+        roots = [self._target.node, *(o.node for rules in self._redirects.values() for _, o in rules if o is not None)]
+        reach: dict[str, int] = {}
+        noisy: dict[str, bool] = {}
+        for node_id in topological_order(children, roots):
+            below = [link.node for _, link in children[node_id].links()]
+            reach[node_id] = functools.reduce(operator.or_, (reach[child] for child in below), own[node_id])
+            noisy[node_id] = node_id in self._noise or any(noisy[child] for child in below)
+        return reach, noisy
+
+
+def digests(graph: Graph, root: str) -> dict[str, str]:
+    """The structural digest of ``root`` and of every node upstream of it, by node id."""
+    result: dict[str, str] = {}
+    for node_id in topological_order(graph, [root]):
+        inputs = {
+            name: Link(result[value.node], value.slot) if isinstance(value, Link) else value
+            for name, value in graph[node_id].inputs.items()
+        }
+        result[node_id] = structural_digest(replace(graph[node_id], inputs=inputs))
+    return result
+
+
+def structural_digest(node: Node) -> str:
+    """SHA-256 of a node's class and inputs; links count by what they lead to, not by ids."""
+    parts = [node.class_type]
+    for name in sorted(node.inputs):
+        value = node.inputs[name]
+        if isinstance(value, Link):
+            parts.append(f"{_canonical(name)} link {value.node} {value.slot}")
+        else:
+            parts.append(f"{_canonical(name)} value {_canonical(value)}")
+    return hashlib.sha256("\n".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _canonical(value: Any) -> str:
+    """One JSON text for equal values, without line feeds."""
+    if isinstance(value, str):
+        return _canonical_string(value)
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=str)
+
+
+@functools.lru_cache(maxsize=4096)
+def _canonical_string(value: str) -> str:
+    return json.dumps(value, ensure_ascii=False)

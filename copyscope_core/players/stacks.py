@@ -1,0 +1,53 @@
+"""LoRA stack nodes of well-known packs: one node that applies several LoRAs, a player per entry."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..workflow.graph import Node
+from ..workflow.node_info import is_model_file
+
+
+@dataclass(frozen=True)
+class StackEntry:
+    """One LoRA of a stack and the inputs that switch it off."""
+
+    label: str
+    file: str
+    off: tuple[tuple[str, Any], ...]
+
+
+NAMED_SLOTS = {
+    "Lora Loader Stack (rgthree)": re.compile(r"lora_(\d+)"),
+    "LoRA Stacker": re.compile(r"lora_name_(\d+)"),
+    "CR LoRA Stack": re.compile(r"lora_name_(\d+)"),
+}
+"""Stacks whose slots are inputs of a file name each, switched off by the name ``None``."""
+
+
+def stack_entries(node: Node) -> list[StackEntry] | None:
+    """The entries of a known stack node that are switched on; None if the node is no known stack."""
+    if node.class_type == "Power Lora Loader (rgthree)":
+        return [
+            StackEntry(name.rpartition("_")[2], value["lora"], ((name, {**value, "on": False}),))
+            for name, value in node.inputs.items()
+            if isinstance(value, Mapping) and value.get("on") and is_model_file(value.get("lora"))
+        ]
+    pattern = NAMED_SLOTS.get(node.class_type)
+    if pattern is None:
+        return None
+    return [
+        StackEntry(match.group(1), value, ((name, "None"),))
+        for name, value in node.inputs.items()
+        if (match := pattern.fullmatch(name)) and is_model_file(value) and _switched_on(node, match.group(1))
+    ]
+
+
+def _switched_on(node: Node, slot: str) -> bool:
+    count = node.inputs.get("lora_count")
+    if isinstance(count, int) and int(slot) > count:
+        return False
+    return str(node.inputs.get(f"switch_{slot}", "On")) == "On"

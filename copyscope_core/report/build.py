@@ -1,0 +1,294 @@
+"""The report: how it is built from an evaluation and its provenance, written, read, and told as text.
+
+Its schema is in ``report_schema.py``; its HTML is made by ``report_html.py``.
+"""
+
+from __future__ import annotations
+
+import math
+import platform
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
+from enum import Enum
+from importlib import metadata
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from pydantic import BaseModel, ValidationError
+
+from .. import __version__
+from ..errors import CopyScopeError, GameError, describe
+from ..evaluation.evaluate import Caution, Evaluation
+from ..evaluation.uncertainty import ONE_SEED
+from ..files.atomic import read_plain, write_json_atomic
+from .results import (
+    coalition_results,
+    differences,
+    group_results,
+    headline,
+    interactions,
+    player_results,
+    uncertainty_record,
+)
+from .schema import (
+    SCHEMA_VERSION,
+    CanaryResult,
+    Component,
+    ImageFile,
+    LockedComponent,
+    ModelFile,
+    PlayerInfo,
+    Record,
+    Reference,
+    Report,
+    ReportWarning,
+    SamplingRecord,
+    UnmeasuredComponent,
+)
+from .text import summary_text
+
+__all__ = ["Report", "build_report", "describe_environment", "load_report", "plain", "summary_text", "write_report"]
+
+_MAX_BYTES = 1 << 30
+
+_R = TypeVar("_R", bound=Record)
+_C = TypeVar("_C", bound=Component)
+
+
+def build_report(
+    evaluation: Evaluation,
+    *,
+    reference: Reference | Mapping[str, Any] | None = None,
+    control: Reference | Mapping[str, Any] | None = None,
+    players: Sequence[Any] | None = None,
+    groups: Sequence[str] = (),
+    sampling: SamplingRecord | None = None,
+    folders: Mapping[int, str] | None = None,
+    images: Mapping[int, Sequence[Any]] | None = None,
+    locked: Sequence[Any] = (),
+    unmeasured: Sequence[Any] = (),
+    models: Sequence[Any] = (),
+    seeds: Sequence[int] = (),
+    settings: BaseModel | Mapping[str, Any] | None = None,
+    preprocessing: str = "",
+    environment: Mapping[str, Any] | None = None,
+    workflow: Mapping[str, Any] | None = None,
+    deterministic: bool | None = None,
+    canaries: Sequence[CanaryResult] = (),
+    warnings: Sequence[Any] = (),
+    created: datetime | None = None,
+) -> Report:
+    """Put results and provenance together.
+
+    Args:
+        evaluation: the results.
+        reference: names, hashes and preprocessing record of the reference.
+        control: the same of the control images, where the evaluation has some.
+        players: records with the fields of `PlayerInfo`, in any order, as a plan's summary has them; None: only names
+            are known.
+        groups: names of the design's groups, in their order; empty: no players are grouped.
+        sampling: how coalitions were chosen, where not all were measured.
+        folders: mask → folder of the coalition's images, relative to the report.
+        images: mask → records with the fields of `ImageFile`.
+        locked, unmeasured: records with the fields of `LockedComponent`, `UnmeasuredComponent`, as a plan's summary
+            has them.
+        models: records with the fields of `ModelFile`; components without hashes take theirs from here, by file name.
+        seeds: seed offsets that were run; a warning is added if there is just one.
+        settings: of the audit.
+        preprocessing: id of the path from image file to features.
+        environment: what `describe_environment` gives; None: that of this process.
+        workflow: API graph.
+        deterministic: whether two runs gave equal pixels; a warning is added if not.
+        canaries: coalitions that were run once again at the end.
+        warnings: sentences, or records with `code` and `message`, shown before those of the evaluation.
+        created: time of the report; None: now.
+
+    All records may be mappings or objects with attributes. Numbers in them that are not finite become null.
+
+    Raises:
+        GameError: the player records do not match the evaluation's players.
+        CopyScopeError: a record does not fit the schema.
+    """
+    given = [_read(ModelFile, item) for item in models]
+    known = [_hashed(item, given) for item in _player_info(evaluation.players, players)]
+    locked_records = [_hashed(_read(LockedComponent, item), given) for item in locked]
+    unmeasured_records = [_hashed(_read(UnmeasuredComponent, item), given) for item in unmeasured]
+    names = [info.name for info in known]
+    results = player_results(evaluation, known, groups)
+    files = {mask: [_read(ImageFile, item) for item in rows] for mask, rows in (images or {}).items()}
+    raw_settings = settings.model_dump(mode="json") if isinstance(settings, BaseModel) else dict(settings or {})
+    moment = (created or datetime.now(timezone.utc)).astimezone(timezone.utc)
+    return Report(
+        created=moment.isoformat(timespec="seconds").replace("+00:00", "Z"),
+        headline=headline(evaluation, results),
+        distance=evaluation.distance_name,
+        players=results,
+        coalitions=coalition_results(evaluation, folders or {}, files),
+        groups=group_results(evaluation, groups, names),
+        sampling=sampling,
+        differences=differences(evaluation, names),
+        interactions=interactions(evaluation, names),
+        uncertainty=uncertainty_record(evaluation),
+        no_interval=evaluation.no_interval or None,
+        locked=locked_records,
+        unmeasured=unmeasured_records,
+        models=_model_files(given, [*known, *locked_records, *unmeasured_records]),
+        efficiency_gap=evaluation.efficiency_gap,
+        seeds=list(seeds),
+        settings=plain(raw_settings),
+        reference=_read(Reference, reference or {"count": evaluation.reference_count}),
+        control=_control(evaluation, control),
+        preprocessing=preprocessing,
+        environment=plain(dict(describe_environment() if environment is None else environment)),
+        workflow=None if workflow is None else plain(dict(workflow)),
+        deterministic=deterministic,
+        canaries=list(canaries),
+        warnings=[
+            *(_read(ReportWarning, item) for item in warnings),
+            *(_read(ReportWarning, item) for item in _run_cautions(evaluation, seeds, deterministic)),
+            *(_read(ReportWarning, item) for item in evaluation.warnings),
+        ],
+    )
+
+
+def describe_environment(**more: Any) -> dict[str, Any]:
+    """Versions of this process, plus what the caller knows (``comfyui=…``, ``device=…``)."""
+    versions: dict[str, Any] = {
+        "copyscope": __version__,
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "platform": f"{platform.system()} {platform.machine()}",
+    }
+    for package in ("torch", "torchvision", "pillow"):
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            versions[package] = None
+    return versions | more
+
+
+def write_report(report: Report, folder: Path) -> Path:
+    """Write ``report.json`` into a folder, atomically, and return its path.
+
+    Raises:
+        StoreError: the disk is full, or the folder cannot be written.
+    """
+    path = folder / "report.json"
+    write_json_atomic(path, report.model_dump(mode="json"))
+    return path
+
+
+def load_report(path: Path) -> Report:
+    """Read a report.json.
+
+    Raises:
+        CopyScopeError: the file is missing, no JSON, or no report of this schema version.
+    """
+    try:
+        return Report.model_validate_json(read_plain(path, _MAX_BYTES))
+    except OSError as error:
+        raise CopyScopeError(
+            f"The report {path} cannot be read ({error.strerror or error}); check its name."
+        ) from error
+    except ValidationError as error:
+        raise CopyScopeError(f"{path} is no CopyScope report of schema {SCHEMA_VERSION}: {describe(error)}.") from error
+
+
+def plain(value: Any) -> Any:
+    """The same data as JSON can hold it: numbers finite or None, keys strings, text without lone surrogates."""
+    if isinstance(value, BaseModel):
+        return plain(value.model_dump(mode="json"))
+    if isinstance(value, Mapping):
+        return {_text(str(key)): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset | np.ndarray):
+        return [plain(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, Enum):
+        value = value.value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, bool | int):
+        return value
+    return _text(str(value))
+
+
+def _read(model: type[_R], record: Any) -> _R:
+    if isinstance(record, model):
+        return record
+    if isinstance(record, BaseModel | Mapping | str):
+        data: Any = plain(record)
+    else:
+        data = {name: plain(getattr(record, name)) for name in model.model_fields if hasattr(record, name)}
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        raise CopyScopeError(f"A {model.__name__} record does not fit the report: {describe(error)}.") from error
+
+
+def _player_info(names: Sequence[str], records: Sequence[Any] | None) -> list[PlayerInfo]:
+    if records is None:
+        return [PlayerInfo(name=_text(name)) for name in names]
+    by_name = {info.name: info for info in (_read(PlayerInfo, record) for record in records)}
+    wanted = [_text(name) for name in names]
+    if set(by_name) != set(wanted) or len(records) != len(wanted):
+        raise GameError(f"The records are for the players {', '.join(by_name)}, the results for {', '.join(wanted)}.")
+    return [by_name[name] for name in wanted]
+
+
+def _control(evaluation: Evaluation, record: Reference | Mapping[str, Any] | None) -> Reference | None:
+    if evaluation.control is None:
+        return None
+    return _read(Reference, record or {"count": evaluation.control.count})
+
+
+def _same_file(model: ModelFile, file: str | None, kind: str | None) -> bool:
+    """Two kinds may have files of the same name, in different folders."""
+    return model.file == file and (model.kind is None or kind is None or model.kind == kind)
+
+
+def _hashed(component: _C, models: Sequence[ModelFile]) -> _C:
+    """The component with the hashes of its file, where the list of model files has them."""
+    if component.sha256 is None:
+        for model in models:
+            if _same_file(model, component.file, component.kind):
+                return component.model_copy(update={"sha256": model.sha256, "autov2": model.autov2})
+    return component
+
+
+def _model_files(given: Sequence[ModelFile], components: Sequence[Component]) -> list[ModelFile]:
+    """The given files and those of the components, each file once."""
+    files = list(given)
+    for component in components:
+        for name in component.files:
+            if not any(_same_file(model, name, component.kind) for model in files):
+                own = name == component.file
+                files.append(
+                    ModelFile(
+                        file=name,
+                        kind=component.kind,
+                        sha256=component.sha256 if own else None,
+                        autov2=component.autov2 if own else None,
+                    )
+                )
+    return files
+
+
+def _run_cautions(evaluation: Evaluation, seeds: Sequence[int], deterministic: bool | None) -> list[Caution]:
+    found = []
+    if deterministic is False:
+        found.append(
+            Caution(
+                "non_deterministic",
+                "The same workflow gave different pixels when run twice, so part of every difference is chance.",
+            )
+        )
+    if len(seeds) == 1 and "one_seed" not in [caution.code for caution in evaluation.warnings]:
+        found.append(Caution("one_seed", ONE_SEED))
+    return found
+
+
+def _text(text: str) -> str:
+    """Text that can be written as UTF-8: lone surrogates, which stand for undecodable bytes, become escapes."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")

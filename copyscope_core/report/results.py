@@ -1,0 +1,227 @@
+"""The numbers of an evaluation as records of the report, and its headline."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..distances.registry import DISTANCES
+from ..evaluation.evaluate import Evaluation
+from ..game.coalitions import members
+from ..game.statistics import DRAWS, LEVEL, RESAMPLING_SEED
+from .schema import (
+    CoalitionResult,
+    Difference,
+    GroupResult,
+    ImageFile,
+    Interaction,
+    Interval,
+    PlayerInfo,
+    PlayerResult,
+    UncertaintyRecord,
+)
+from .text import interval_text, listed, number
+
+METHOD = (
+    "jackknife: each seed (its whole batch, in every combination at once), and each reference image where there are "
+    "at least 8, is left out in turn, what both do together is counted once; Student's t with Satterthwaite's degrees "
+    "of freedom"
+)
+
+
+def player_results(
+    evaluation: Evaluation, known: Sequence[PlayerInfo], group_names: Sequence[str] = ()
+) -> list[PlayerResult]:
+    """A record for each player, in the order of the evaluation.
+
+    Args:
+        known: where each comes from.
+        group_names: of the design's groups, in their order.
+    """
+    group = {i: name for name, members in zip(group_names, evaluation.design.groups, strict=False) for i in members}
+    names = [other.name for other in known]
+    return [_player_result(evaluation, i, info, names, group.get(i)) for i, info in enumerate(known)]
+
+
+def coalition_results(
+    evaluation: Evaluation, folders: Mapping[int, str], images: Mapping[int, Sequence[ImageFile]]
+) -> list[CoalitionResult]:
+    """A record for each measured coalition, by bitmask."""
+    found, control = evaluation.uncertainty, evaluation.control
+    return [
+        CoalitionResult(
+            members=list(members(mask, evaluation.players)),
+            mask=mask,
+            fid=float(evaluation.distance[i]),
+            fid_interval=None if found is None else _ends(found.fid[i]),
+            fid_mean=float(evaluation.mean[i]),
+            fid_covariance=float(evaluation.covariance[i]),
+            kid=evaluation.kid[i],
+            distance=_finite(evaluation.chosen[i]),
+            control_distance=None if control is None else _finite(control.distance[i]),
+            value=float(evaluation.values[i]),
+            images=evaluation.counts[i],
+            folder=folders.get(mask),
+            image_files=list(images.get(mask, ())),
+        )
+        for mask, i in sorted(zip(evaluation.masks, range(len(evaluation.masks)), strict=True))
+    ]
+
+
+def differences(evaluation: Evaluation, names: Sequence[str]) -> list[Difference]:
+    """A record for each pair of players."""
+    found = evaluation.uncertainty
+    return [
+        Difference(
+            first=names[i],
+            second=names[j],
+            difference=float(evaluation.shapley[i] - evaluation.shapley[j]),
+            interval=None if found is None else _ends(found.difference[i, j]),
+        )
+        for i, j in itertools.combinations(range(len(names)), 2)
+    ]
+
+
+def interactions(evaluation: Evaluation, names: Sequence[str]) -> list[Interaction]:
+    """A record for each set of one to three players; none where there are too many players."""
+    found = evaluation.uncertainty
+    pair_ends = None if found is None else found.pairs
+    return [
+        Interaction(
+            members=[names[i] for i in group],
+            sii=evaluation.interaction(group),
+            sii_interval=None if pair_ends is None or len(group) > 2 else _ends(pair_ends[group[0], group[-1]]),
+            n_sii=value,
+        )
+        for group, value in evaluation.n_shapley.items()
+    ]
+
+
+def group_results(evaluation: Evaluation, group_names: Sequence[str], names: Sequence[str]) -> list[GroupResult]:
+    """A record for each group of players; none where no players are grouped.
+
+    Args:
+        group_names: of the design's groups, in their order.
+        names: of the players.
+    """
+    found, phi = evaluation.uncertainty, evaluation.group_shapley
+    if phi is None or not group_names:
+        return []
+    return [
+        GroupResult(
+            name=name,
+            members=[names[i] for i in group],
+            shapley=float(phi[g]),
+            shapley_interval=(None if found is None or found.group_shapley is None else _ends(found.group_shapley[g])),
+            share=_item(evaluation.group_share, g),
+            share_interval=None if found is None or found.group_share is None else _ends(found.group_share[g]),
+        )
+        for g, (name, group) in enumerate(zip(group_names, evaluation.design.groups, strict=True))
+    ]
+
+
+def uncertainty_record(evaluation: Evaluation) -> UncertaintyRecord | None:
+    """How the intervals were made, or None."""
+    found = evaluation.uncertainty
+    if found is None:
+        return None
+    return UncertaintyRecord(
+        level=LEVEL,
+        method=METHOD,
+        seeds=found.seeds,
+        seed_groups=found.groups,
+        reference_groups=found.reference_groups,
+        control_groups=found.control_groups,
+        resampling_seed=RESAMPLING_SEED,
+        draws=DRAWS,
+    )
+
+
+def headline(evaluation: Evaluation, players: Sequence[PlayerResult]) -> str:
+    """The answer in one or two sentences, no surer than the intervals allow."""
+    info = DISTANCES[evaluation.distance_name]
+    best = max(players, key=lambda player: player.shapley)
+    if all(player.shapley == 0 for player in players):
+        return "No component changes how near the images are to the reference."
+    if best.shapley <= 0:
+        worst = min(players, key=lambda player: player.shapley)
+        return (
+            f"No component moves the images towards the reference; “{worst.name}” ({worst.kind}) moves them away most, "
+            f"by {number(-worst.shapley, info.digits)} {info.unit}{_within(worst, info.digits, turned=True)}."
+        )
+    amount = f"{number(best.shapley, info.digits)} {info.unit}"
+    within = _within(best, info.digits)
+    if best.shapley_interval is not None and best.shapley_interval[0] <= 0:
+        first = "“{0}” ({1}) comes out at" if len(players) == 1 else "“{0}” ({1}) comes first with"
+        return (
+            "No component can be shown to move the images towards the reference: "
+            f"{first.format(best.name, best.kind)} {amount}{within}, which may be chance."
+        )
+    if len(players) == 1:
+        return f"“{best.name}” ({best.kind}) moves the images towards the reference, by {amount}{within}."
+    text = (
+        f"Of the {len(players)} components measured, “{best.name}” ({best.kind}) moves the images most towards the "
+        f"reference: {best.share or 0:.0%} of all change, {amount}{within}."
+    )
+    if best.indistinguishable_from:
+        text += f" It cannot be told apart from {listed(best.indistinguishable_from)} with these images."
+    return text
+
+
+def _player_result(
+    evaluation: Evaluation, i: int, info: PlayerInfo, names: Sequence[str], group: str | None
+) -> PlayerResult:
+    found, control = evaluation.uncertainty, evaluation.control
+    return PlayerResult(
+        **info.model_dump(),
+        group=group,
+        shapley=float(evaluation.shapley[i]),
+        shapley_interval=None if found is None else _ends(found.shapley[i]),
+        share=_item(evaluation.share, i),
+        share_interval=None if found is None or found.share is None else _ends(found.share[i]),
+        indistinguishable_from=None if found is None else _indistinguishable(found.difference[i], i, names),
+        probability_largest=None if found is None else float(found.probability_largest[i]),
+        leave_one_out=float(evaluation.leave_one_out[i]),
+        single=float(evaluation.single[i]),
+        ablation=_item(evaluation.ablation, i),
+        shapley_mean=_item(evaluation.shapley_mean, i),
+        shapley_covariance=_item(evaluation.shapley_covariance, i),
+        kid_shapley=_item(evaluation.kid_shapley, i),
+        kid_shapley_interval=None if found is None or found.kid_shapley is None else _ends(found.kid_shapley[i]),
+        control_shapley=None if control is None else float(control.shapley[i]),
+        control_shapley_interval=(
+            None if found is None or found.control_shapley is None else _ends(found.control_shapley[i])
+        ),
+        contrast=None if control is None else float(control.contrast[i]),
+        contrast_interval=None if found is None or found.contrast is None else _ends(found.contrast[i]),
+        sampling_interval=None if evaluation.sampling is None else _ends(evaluation.sampling[i]),
+        no_effect=None if evaluation.no_effect is None else evaluation.no_effect[i],
+    )
+
+
+def _indistinguishable(ends: NDArray[np.float64], own: int, names: Sequence[str]) -> list[str]:
+    """Names of the players whose difference, (n, 2), may be 0."""
+    return [name for j, name in enumerate(names) if j != own and ends[j, 0] <= 0 <= ends[j, 1]]
+
+
+def _within(player: PlayerResult, digits: int, turned: bool = False) -> str:
+    ends = player.shapley_interval
+    if ends is None:
+        return ""
+    return f" (95% interval {interval_text([-ends[1], -ends[0]] if turned else ends, digits)})"
+
+
+def _item(values: NDArray[np.float64] | None, i: int) -> float | None:
+    return None if values is None else float(values[i])
+
+
+def _finite(value: Any) -> float | None:
+    return None if np.isnan(value) else float(value)
+
+
+def _ends(pair: NDArray[np.float64]) -> Interval:
+    return [float(pair[0]), float(pair[1])]

@@ -1,0 +1,184 @@
+"""What is known of node classes: input and output types, from a server's ``/object_info`` or the bundled snapshot.
+
+The snapshot (``object_info.json``, made by ``tools/make_node_snapshot.py``) holds the types of ComfyUI's own nodes, so
+that API-format workflows can be planned with no server. It knows no custom nodes and no file names.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+MODEL_EXTENSIONS = (".safetensors", ".sft", ".ckpt", ".pt", ".pt2", ".pth", ".bin", ".pkl", ".gguf")
+IMAGE_EXTENSIONS = (
+    ".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff", ".avif",
+    ".heic", ".heif", ".ico", ".jp2", ".jxl", ".pbm", ".pgm", ".ppm", ".pnm", ".psd", ".svg", ".tga", ".exr", ".hdr",
+)  # fmt: skip
+MEDIA_EXTENSIONS = (
+    ".mp4", ".m4v", ".webm", ".mkv", ".mov", ".avi", ".latent", ".wav", ".mp3", ".flac", ".ogg", ".opus", ".m4a",
+)  # fmt: skip
+_PLACE = re.compile(r" \[(input|output|temp)\]$")
+EMBEDDING = re.compile(r"embedding:([^\s,:()\[\]]+)")
+"""A textual inversion in a prompt, by the name of its file."""
+
+EMBEDDING_SUFFIXES = ("", ".safetensors", ".pt", ".bin")
+WIDGET_TYPES = frozenset({"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO"})
+
+
+@dataclass(frozen=True)
+class InputInfo:
+    """One input: its type (``COMBO`` for lists), and the list's options where the server gave them."""
+
+    name: str
+    type: str
+    optional: bool
+    options: tuple[str, ...] | None = None
+    image_upload: bool = False
+
+    @property
+    def socket(self) -> bool:
+        """Whether the input is a socket rather than a widget."""
+        return self.type not in WIDGET_TYPES
+
+
+@dataclass(frozen=True)
+class NodeInfo:
+    """One node class: inputs in ``/object_info`` order, output types and names."""
+
+    class_type: str
+    inputs: tuple[InputInfo, ...]
+    outputs: tuple[str, ...]
+    output_node: bool = False
+    paid: bool = False
+    display_name: str = ""
+
+    def input(self, name: str) -> InputInfo | None:
+        """The input of this name, or None (dynamic inputs are not listed)."""
+        return next((item for item in self.inputs if item.name == name), None)
+
+    def input_type(self, name: str) -> str | None:
+        item = self.input(name)
+        return item.type if item else None
+
+    def output_type(self, slot: int) -> str | None:
+        return self.outputs[slot] if 0 <= slot < len(self.outputs) else None
+
+    def has_input(self, *types: str) -> bool:
+        return any(type_matches(item.type, wanted) for item in self.inputs for wanted in types)
+
+    def has_output(self, *types: str) -> bool:
+        return any(output in types for output in self.outputs)
+
+    def bypass_input(self, slot: int) -> InputInfo | None:
+        """The input that output ``slot`` takes when the node is bypassed.
+
+        The input in socket ``slot`` if its type matches, else the first input of the same type, as ComfyUI's front
+        end does; None where no type matches.
+        """
+        wanted = self.output_type(slot)
+        if wanted is None:
+            return None
+        sockets = [item for item in self.inputs if item.socket]
+        if slot < len(sockets) and type_matches(sockets[slot].type, wanted):
+            return sockets[slot]
+        return next((item for item in sockets if type_matches(item.type, wanted)), None)
+
+
+class NodeCatalog:
+    """Node classes by name. ``live`` says that a server answered, so that lists of file names can be checked."""
+
+    def __init__(self, object_info: Mapping[str, Any], live: bool) -> None:
+        self._raw = object_info
+        self._parsed: dict[str, NodeInfo] = {}
+        self.live = live
+
+    def __contains__(self, class_type: str) -> bool:
+        return class_type in self._raw
+
+    def get(self, class_type: str) -> NodeInfo | None:
+        """The class's description, or None if it is unknown."""
+        if class_type not in self._parsed:
+            raw = self._raw.get(class_type)
+            if not isinstance(raw, Mapping):
+                return None
+            self._parsed[class_type] = _parse(class_type, raw)
+        return self._parsed[class_type]
+
+
+@functools.lru_cache(maxsize=1)
+def bundled_catalog() -> NodeCatalog:
+    """The snapshot of ComfyUI's own node classes."""
+    text = resources.files(__package__).joinpath("object_info.json").read_text(encoding="utf-8")
+    return NodeCatalog(json.loads(text), live=False)
+
+
+def type_matches(offered: str, wanted: str) -> bool:
+    """Whether an input type accepts an output type; multi-types are comma-separated, as ComfyUI writes them."""
+    return offered == wanted or wanted in offered.split(",")
+
+
+def is_model_file(value: Any) -> bool:
+    """Whether a constant input names a model file."""
+    return isinstance(value, str) and value.lower().endswith(MODEL_EXTENSIONS)
+
+
+def is_image_file(value: Any) -> bool:
+    """Whether a constant input names an image or media file (ComfyUI may add `` [input]`` and the like).
+
+    A short prompt that ends like a file name counts as one: taking a file for a prompt would let its content change
+    unseen.
+    """
+    return (
+        isinstance(value, str)
+        and len(value) <= 255
+        and "\n" not in value
+        and _PLACE.sub("", value).lower().endswith(IMAGE_EXTENSIONS + MEDIA_EXTENSIONS)
+    )
+
+
+def _parse(class_type: str, raw: Mapping[str, Any]) -> NodeInfo:
+    inputs: list[InputInfo] = []
+    groups, order = mapping(raw.get("input")), mapping(raw.get("input_order"))
+    outputs = raw.get("output")
+    for group in ("required", "optional"):
+        specs = mapping(groups.get(group))
+        listed = order.get(group)
+        names = (
+            [n for n in listed if isinstance(n, str) and n in specs]
+            if isinstance(listed, (list, tuple))
+            else list(specs)
+        )
+        for name in [*names, *(name for name in specs if name not in names)]:
+            inputs.append(_parse_input(name, specs[name], group == "optional"))
+    return NodeInfo(
+        class_type,
+        tuple(inputs),
+        tuple(
+            str(item) if not isinstance(item, list) else "COMBO"
+            for item in (outputs if isinstance(outputs, (list, tuple)) else ())
+        ),
+        output_node=bool(raw.get("output_node")),
+        paid=bool(raw.get("api_node")),
+        display_name=str(raw.get("display_name") or class_type),
+    )
+
+
+def mapping(value: Any) -> Mapping[str, Any]:
+    """The value if it is a JSON object; anything else that a server may have sent counts as an empty one."""
+    return value if isinstance(value, Mapping) else {}
+
+
+def _parse_input(name: str, spec: Any, optional: bool) -> InputInfo:
+    kind = spec[0] if isinstance(spec, (list, tuple)) and spec else spec
+    extra = spec[1] if isinstance(spec, (list, tuple)) and len(spec) > 1 and isinstance(spec[1], Mapping) else {}
+    options: tuple[str, ...] | None = None
+    listed = kind if isinstance(kind, (list, tuple)) else extra.get("options")
+    if isinstance(listed, (list, tuple)):
+        options = tuple(str(item) for item in listed)
+    type_name = "COMBO" if isinstance(kind, (list, tuple)) else str(kind)
+    return InputInfo(name, type_name, optional, options, bool(extra.get("image_upload")))

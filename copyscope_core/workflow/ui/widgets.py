@@ -1,0 +1,220 @@
+"""What a node's widgets hold in a UI-format workflow.
+
+The UI format saves widget values as a bare list. Which value belongs to which input follows from the order in which
+the front end builds the node's widgets out of ``/object_info``; this module repeats that order.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .scopes import Node
+
+Schema = Mapping[str, Any]
+
+NUMBER_TYPES = ("INT", "FLOAT")
+DYNAMIC_COMBO = "COMFY_DYNAMICCOMBO_V3"
+PLAIN_WIDGETS = frozenset({"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO", "MARKDOWN", "TEXTAREA", "COLOR"})
+DISPLAY_WIDGETS = frozenset({"IMAGECOMPARE", "CHART", "GALLERIA", "LOAD_3D", "LOAD_3D_ANIMATION", "WEBCAM"})
+WIDGET_TYPES = PLAIN_WIDGETS | DISPLAY_WIDGETS | {"AUDIO_RECORD", DYNAMIC_COMBO}
+"""Input types for which the front end makes a widget that saves a value; every other type is a socket."""
+SEED_NAMES = ("seed", "noise_seed")
+CONTROL_VALUES = (None, "fixed", "increment", "increment-wrap", "decrement", "randomize")
+UPLOAD_FLAGS = ("image_upload", "video_upload", "audio_upload", "animated_image_upload")
+PREVIEW_KEYS = ("videopreview", "preview")
+MISSING: Any = object()
+
+
+@dataclass(frozen=True)
+class Input:
+    """One input of a node class: its name, type (``COMBO`` for a list of choices) and options."""
+
+    name: str
+    type: str
+    options: Mapping[str, Any]
+    optional: bool
+
+    @property
+    def forced(self) -> bool:
+        """True if the input is a socket although its type could be a widget."""
+        return bool(self.options.get("forceInput") or (self.optional and self.options.get("defaultInput")))
+
+    @property
+    def is_widget(self) -> bool:
+        return not self.forced and (self.options.get("widgetType") or self.type) in WIDGET_TYPES
+
+    @property
+    def has_control(self) -> bool:
+        """True if the front end puts a "control after generate" widget behind this one."""
+        flag = self.options.get("control_after_generate")
+        if flag is not None:
+            return bool(flag)
+        return self.type == "INT" and self.name in SEED_NAMES
+
+    @property
+    def default(self) -> Any:
+        """The value of a widget that the file holds no value for."""
+        if self.options.get("default") is not None:
+            return self.options["default"]
+        if self.type == "COMBO":
+            return next(iter(self.options.get("options") or ()), MISSING)
+        if self.type == DYNAMIC_COMBO:
+            return next((option.get("key") for option in self.options.get("options") or ()), MISSING)
+        return {"INT": 0, "FLOAT": 0, "STRING": "", "BOOLEAN": False}.get(self.type, MISSING)
+
+
+def _inputs_of(block: Mapping[str, Any], order: Mapping[str, Any] | None, prefix: str = "") -> list[Input]:
+    found: list[Input] = []
+    for section in ("required", "optional"):
+        specs = block.get(section) or {}
+        names = [name for name in (order or {}).get(section) or () if name in specs]
+        for name in (*names, *(name for name in specs if name not in names)):
+            spec = specs[name]
+            if not isinstance(spec, Sequence) or isinstance(spec, str) or not spec:
+                continue
+            options = spec[1] if len(spec) > 1 and isinstance(spec[1], Mapping) else {}
+            kind = spec[0]
+            if isinstance(kind, (list, tuple)):
+                kind, options = "COMBO", {"options": list(kind), **options}
+            found.append(Input(prefix + name, str(kind), options, section == "optional"))
+    return found
+
+
+def declared_inputs(schema: Schema) -> list[Input]:
+    """A node class's inputs in the order of its definition, required ones first."""
+    return _inputs_of(schema.get("input") or {}, schema.get("input_order"))
+
+
+def selected_inputs(combo: Input, key: Any) -> list[Input]:
+    """The inputs that a dynamic combo adds when ``key`` is selected, named ``combo.input``."""
+    for option in combo.options.get("options") or ():
+        if isinstance(option, Mapping) and option.get("key") == key:
+            return _inputs_of(option.get("inputs") or {}, None, f"{combo.name}.")
+    return []
+
+
+def resolve_dynamic_prompt(text: str) -> str:
+    """``{a|b}`` and comments in a prompt, as the front end resolves them, but always with the first alternative.
+
+    The front end draws an alternative at every run; a measurement has to be repeatable, and any draw is a legal one.
+    """
+    text = re.sub(r"/\*[\s\S]*?\*/|//.*", "", text)
+    return re.sub(r"\\([{}|])", r"\1", _first_alternatives(iter(text)))
+
+
+def _first_alternatives(letters: Iterator[str]) -> str:
+    out: list[str] = []
+    for letter in letters:
+        if letter == "\\":
+            out.append(letter + next(letters, ""))
+        elif letter == "{":
+            out.append(_first_alternatives(iter(_first_option(letters))))
+        else:
+            out.append(letter)
+    return "".join(out)
+
+
+def _first_option(letters: Iterator[str]) -> str:
+    options, depth = [""], 0
+    for letter in letters:
+        if letter == "\\":
+            options[-1] += letter + next(letters, "")
+            continue
+        if letter == "}" and depth == 0:
+            break
+        if letter == "|" and depth == 0:
+            options.append("")
+            continue
+        depth += {"{": 1, "}": -1}.get(letter, 0)
+        options[-1] += letter
+    return options[0]
+
+
+@dataclass(frozen=True)
+class Widgets:
+    """A node's widget values by input name, and what was found odd about them (one sentence each)."""
+
+    values: dict[str, Any]
+    names: frozenset[str]
+    notes: tuple[str, ...] = ()
+    misfits: tuple[str, ...] = ()
+
+
+def _migrate(inputs: Sequence[Input], saved: Sequence[Any]) -> Sequence[Any]:
+    """Drops the values of inputs that had a widget when the file was saved and are sockets now."""
+    slots = [one.forced for one in inputs if one.is_widget or one.forced for _ in range(2 if one.has_control else 1)]
+    if not any(slots) or len(slots) != len(saved):
+        return saved
+    return [value for value, forced in zip(saved, slots, strict=True) if not forced]
+
+
+def _lora_rows(saved: Sequence[Any]) -> dict[str, Any]:
+    """The rows of rgthree's Power Lora Loader, which builds its widgets in the browser: ``lora_1``, ``lora_2`` …"""
+    rows = [dict(value) for value in saved if isinstance(value, Mapping) and "lora" in value]
+    for row in rows:
+        if row.get("strengthTwo") is None:
+            row.pop("strengthTwo", None)
+    return {f"lora_{number}": row for number, row in enumerate(rows, 1)}
+
+
+def read_widgets(node: Node, schema: Schema) -> Widgets:
+    """Which widget of ``node`` holds which value."""
+    inputs = declared_inputs(schema)
+    saved = node.get("widgets_values")
+    values: dict[str, Any] = {}
+    notes: list[str] = []
+    misfits: list[str] = []
+    names: list[str] = []
+    by_name = saved if isinstance(saved, Mapping) else None
+    queue = list(_migrate(inputs, saved)) if isinstance(saved, (list, tuple)) else []
+
+    def take(one: Input) -> None:
+        names.append(one.name)
+        if by_name is not None:
+            value = by_name.get(one.name, one.default)
+        elif queue:
+            value = queue.pop(0)
+        else:
+            value = one.default
+        if one.type in NUMBER_TYPES and isinstance(value, (str, Mapping, list)) and not _is_number(value):
+            misfits.append(f"{one.name} = {value!r}")
+        if isinstance(value, str) and one.options.get("dynamicPrompts"):
+            chosen = resolve_dynamic_prompt(value)
+            if "{" in value and chosen != value:
+                notes.append(f"input {one.name} has alternatives in braces; the first of each is used")
+            value = chosen
+        if value is not MISSING:
+            values[one.name] = value
+        if one.type == DYNAMIC_COMBO:
+            for sub in selected_inputs(one, value):
+                if sub.is_widget:
+                    take(sub)
+        elif one.has_control and queue and queue[0] in CONTROL_VALUES:
+            queue.pop(0)
+
+    for one in inputs:
+        if one.is_widget:
+            take(one)
+    if by_name is not None:
+        extra = {key: value for key, value in by_name.items() if key not in names and key not in PREVIEW_KEYS}
+        values.update(extra)
+        return Widgets(values, frozenset(names), tuple(notes), tuple(misfits))
+    rows = _lora_rows(queue)
+    values.update(rows)
+    uploads = any(one.options.get(flag) for one in inputs for flag in UPLOAD_FLAGS)
+    left = [value for value in queue if value not in (None, "") and not isinstance(value, Mapping)]
+    if left and not uploads and not rows:
+        plural = "s" if len(left) > 1 else ""
+        notes.append(f"{len(left)} saved widget value{plural} unknown to the server's /object_info left out")
+    return Widgets(values, frozenset(names), tuple(notes), tuple(misfits))
+
+
+def _is_number(value: Any) -> bool:
+    try:
+        float(value)
+    except (TypeError, ValueError):
+        return False
+    return True

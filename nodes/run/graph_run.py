@@ -1,0 +1,179 @@
+"""An audit that runs inside one ComfyUI prompt: what its nodes share.
+
+The enumerator opens a run; the nodes that it expands to find it by its token, since links carry no Python objects
+before they have run. Turns keep the coalitions in order, so that images are stored one by one instead of all samplers
+running first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import comfy.utils
+
+from ...copyscope_core.audit.canaries import CANARY
+from ...copyscope_core.errors import StoreError
+from ...copyscope_core.plan.plan import Plan
+from ...copyscope_core.store.keys import RunContext
+from ...copyscope_core.store.run_store import RunStore
+from ...copyscope_core.workflow.graph import Graph, Link
+from ...copyscope_core.workflow.node_info import is_image_file
+from ..host import comfyui
+
+if TYPE_CHECKING:
+    from ...copyscope_core.audit.conclude import StoredAudit
+    from ...copyscope_core.evaluation.measure import Seen
+
+RERUN = "determinism"
+"""The nonce of the second run of the full coalition."""
+
+KINDS = {RERUN: "second run", CANARY: "once again at the end"}
+"""What a step is, by the nonce that it is stored under."""
+
+_KEPT = 8
+_OPEN: OrderedDict[str, GraphRun] = OrderedDict()
+
+
+@dataclass(frozen=True)
+class Step:
+    """One prompt's worth of work: a coalition at a seed offset.
+
+    Attributes:
+        key: of its entry in the run folder.
+        target: its output in the rewriter's pool.
+        kind: what it is stored under in the place of a nonce; None: a coalition in its turn.
+        nonce: the word that makes its noise run again.
+    """
+
+    mask: int
+    offset: int
+    key: str
+    target: Link
+    kind: str | None = None
+    nonce: str | None = None
+
+
+@dataclass
+class GraphRun:
+    """One audit in a graph.
+
+    Attributes:
+        steps: all of them.
+        missing: those that are not stored yet, in the order of their turns.
+        prefix: of the ids of all nodes that the run expands to.
+        part: which expansion of a growing sample this is, from 0.
+        begun: how many steps the earlier parts have expanded to.
+        closed: no part follows: the canaries are among the steps, or there are none.
+        seen: coalitions whose images have been read, by mask.
+    """
+
+    plan: Plan
+    store: RunStore
+    context: RunContext
+    steps: tuple[Step, ...]
+    missing: tuple[Step, ...]
+    display_id: str
+    prefix: str
+    part: int = 0
+    begun: int = 0
+    closed: bool = True
+    seen: dict[int, Seen] = field(default_factory=dict, repr=False)
+    token: str = field(default_factory=lambda: secrets.token_hex(8))
+
+    def __post_init__(self) -> None:
+        self._events: dict[int, asyncio.Event] = {}
+        self._done: set[int] = set()
+        self._next = 0
+        self._bar = None
+        _OPEN[self.token] = self
+        while len(_OPEN) > _KEPT:
+            _OPEN.popitem(last=False)
+
+    @property
+    def total(self) -> int:
+        """How many steps there are to do."""
+        return len(self.missing)
+
+    def label(self, step: Step) -> str:
+        """How messages call a step."""
+        name = f"{self.plan.label(step.mask)}, seed +{step.offset}"
+        return f"{name} ({KINDS[step.kind]})" if step.kind else name
+
+    def step(self, key: str) -> Step:
+        """The step of a key.
+
+        Raises:
+            StoreError: the run has no such step.
+        """
+        for step in self.steps:
+            if step.key == key:
+                return step
+        raise StoreError("This audit has no such coalition; queue the workflow again.")
+
+    def stored(self) -> StoredAudit:
+        """The audit with all its entries, checked.
+
+        Raises:
+            StoreError: an entry is gone from the run folder.
+        """
+        from ...copyscope_core.audit.conclude import StoredAudit  # when used: ComfyUI's start stays short
+
+        entries, again, canaries = {}, None, {}
+        for step in self.steps:
+            entry = self.store.read(step.key)
+            if entry is None:
+                raise StoreError(
+                    f"The images of {self.label(step)} are gone from {self.store.folder}; queue the workflow again."
+                )
+            if step.kind == RERUN:
+                again = entry
+            elif step.kind == CANARY:
+                canaries[step.mask] = entry
+            else:
+                entries[step.mask, step.offset] = entry
+        return StoredAudit(self.plan, self.store, entries, again, canaries=canaries, seen=self.seen)
+
+    def model_hashes(self) -> dict[str, str | None]:
+        """Model file name → SHA-256; None where it is not known, or where several files have the name."""
+        models = {name: digest for name, digest in self.context.files.items() if not is_image_file(name)}
+        return {name: None if digest is None or "+" in digest else digest for name, digest in models.items()}
+
+    async def turn(self, index: int) -> None:
+        """Wait until every earlier step of the expansion is stored."""
+        event = self._events.setdefault(index, asyncio.Event())
+        if index > self._next:
+            await event.wait()
+
+    def finished(self, index: int) -> None:
+        """A step of the expansion is stored: show it and let the next one begin."""
+        self._done.add(index)
+        while self._next in self._done:
+            self._next += 1
+        for waiting, event in self._events.items():
+            if waiting <= self._next:
+                event.set()
+        self._bar = self._bar or comfy.utils.ProgressBar(self.total, node_id=self.display_id)
+        self._bar.update_absolute(len(self._done))
+
+    def say(self, text: str) -> None:
+        comfyui.say(text, self.display_id)
+
+    def graph(self, step: Step) -> Graph:
+        """The rewritten graph of a step."""
+        return self.plan.rewriter.graph(step.mask, step.offset, step.nonce)[0]
+
+
+def open_run(token: str) -> GraphRun:
+    """The run of a token.
+
+    Raises:
+        StoreError: the run is over.
+    """
+    try:
+        return _OPEN[token]
+    except KeyError:
+        raise StoreError("This audit is over; queue the workflow again.") from None

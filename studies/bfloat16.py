@@ -1,0 +1,95 @@
+"""What bfloat16 would do to the features: its rate beside float32's, and how far it moves FIDs of real images.
+
+    python -m studies.bfloat16 [--device cpu]
+
+The network's folded weights and its activations are rounded to bfloat16; the pixels are scaled and the last pooling is
+done in float32. The images are those of the demo (each coalition against the reference, and v(N)) and crops of
+scikit-learn's photographs (one half against the other). Needs the extra ``bench``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from extraction import INPUT_SIZE, write_images
+
+from benchmarks.timing import heading
+from copyscope_core.demo.demo import IMAGES, REFERENCE
+from copyscope_core.distances.frechet import frechet_distance
+from copyscope_core.features.extractor import BATCH_SIZE
+from copyscope_core.features.inception import FIDInception, full_precision, load_inception
+from copyscope_core.files.images import Pixels, in_threads, match_reference, read_folder, read_image, resize_bicubic
+
+Array = np.ndarray
+
+
+class Halved(torch.nn.Module):
+    """The network in bfloat16; takes and gives what the network does."""
+
+    def __init__(self, network: FIDInception) -> None:
+        super().__init__()
+        self.network = network.to(torch.bfloat16)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        x = ((images - 128.0) / 128.0).to(torch.bfloat16)
+        for layer in self.network.children():
+            x = layer(x)
+        return x.float().mean(dim=(2, 3))
+
+
+def features(model: torch.nn.Module, images: Sequence[Pixels], device: str) -> tuple[Array, float]:
+    """Features (n, d) and the network's images a second."""
+    rows, seconds = [], 0.0
+    for start in range(0, len(images), BATCH_SIZE):
+        part = images[start : start + BATCH_SIZE]
+        resized = np.stack(in_threads(lambda pixels: resize_bicubic(pixels, INPUT_SIZE, INPUT_SIZE), part))
+        batch = torch.from_numpy(resized).permute(0, 3, 1, 2).to(device)
+        begun = time.perf_counter()
+        with full_precision():
+            rows.append(model(batch).cpu().numpy())
+        seconds += time.perf_counter() - begun
+    return np.concatenate(rows), len(images) / seconds
+
+
+def main() -> None:
+    """Compare and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--device", default="cpu")
+    device = parser.parse_args().device
+    heading("torchvision")
+    networks = {"float32": load_inception(device), "bfloat16": Halved(load_inception(device))}
+
+    with tempfile.TemporaryDirectory() as name:
+        photographs = [read_image(path).pixels for path in write_images(Path(name), 64, 512)]
+    sets = {folder.name: [i.pixels for i in read_folder(folder)] for folder in IMAGES.iterdir() if folder.is_dir()}
+    height, width = next(iter(sets.values()))[0].shape[:2]
+    sets["reference"] = [match_reference(image.pixels, width, height) for image in read_folder(REFERENCE)]
+    sets |= {"photographs": photographs[:32], "others": photographs[32:]}
+    measured: dict[str, dict[str, Array]] = {}
+    for precision, network in networks.items():
+        features(network, photographs[:BATCH_SIZE], device)
+        found = {name: features(network, images, device) for name, images in sets.items()}
+        measured[precision] = {name: rows for name, (rows, _) in found.items()}
+        print(f"{precision}: {found['photographs'][1]:.2f} images/s", flush=True)
+
+    def moved(what: str, values: Sequence[float]) -> None:
+        print(f"  {what:24s} {values[0]:10.4f} {values[1]:10.4f}   moved by {values[1] / values[0] - 1:+.2%}")
+
+    print("FID in float32 and bfloat16")
+    pairs = [(f"coalition {name}", name, "reference") for name in sorted(sets) if name.isdigit()]
+    distances = {}
+    for what, one, other in [*pairs, ("photographs", "photographs", "others")]:
+        distances[one] = [frechet_distance(rows[one], rows[other]).distance for rows in measured.values()]
+        moved(what, distances[one])
+    first, *_, last = [name for _, name, _ in pairs]
+    moved("v(N)", [a - b for a, b in zip(distances[first], distances[last], strict=True)])
+
+
+if __name__ == "__main__":
+    main()

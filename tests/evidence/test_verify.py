@@ -1,0 +1,355 @@
+"""Verification of run folders: whatever is tampered with, one thing at a time, is named."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from images_on_disk import MeanColours, image_folder, png_bytes
+
+from copyscope_core.audit.score import Score
+from copyscope_core.errors import CopyScopeError
+from copyscope_core.evidence.manifest import make_manifest, read_manifest, write_manifest
+from copyscope_core.evidence.verify import Verification, Verifier
+from copyscope_core.files.images import read_folder
+from copyscope_core.report.build import load_report
+from copyscope_core.store.runs import STATE_VARIABLE, clean_run
+
+FOLDERS = {"none": [], "a": ["style"], "b": ["base"], "ab": ["base", "style"]}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A scored folder with all that belongs to it: images, reference, control, out."""
+    root = tmp_path_factory.mktemp("scored")
+    table = {
+        "players": ["base", {"name": "style", "kind": "lora"}],
+        "coalitions": [{"folder": folder, "members": names} for folder, names in FOLDERS.items()],
+    }
+    for number, name in enumerate(FOLDERS):
+        image_folder(root / "images" / name, 4, seed=100 * number)
+    (root / "images" / "game.json").write_text(json.dumps(table), encoding="utf-8")
+    reference = read_folder(image_folder(root / "reference", 9, seed=9000, size=(40, 60)))
+    control = read_folder(image_folder(root / "control", 9, seed=8000, size=(50, 50)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(STATE_VARIABLE, str(root / "state"))
+        Score(root / "images", reference, root / "out", MeanColours(), control=control).run()
+        yield root
+
+
+@pytest.fixture
+def run(made: Path, tmp_path: Path) -> Path:
+    """A copy to tamper with."""
+    shutil.copytree(made, tmp_path / "run")
+    return tmp_path / "run"
+
+
+def verify(run: Path, **options: Any) -> Verification:
+    return Verifier(run / "out", MeanColours(), images=run / "images", **options).run()
+
+
+def named(result: Verification) -> list[str]:
+    return [finding.what for finding in result.findings]
+
+
+def rewrite(path: Path, change: Callable[[Any], None]) -> None:
+    data = json.loads(path.read_text(encoding="utf-8"))
+    change(data)
+    path.write_text(json.dumps(data), encoding="utf-8")
+
+
+def forge(run: Path, change: Callable[[Any], None]) -> None:
+    """Change report.json and make the manifest agree, as a forger would."""
+    rewrite(run / "out" / "report.json", change)
+    report = load_report(run / "out" / "report.json")
+    write_manifest(make_manifest(report, run / "out", {}), run / "out")
+
+
+def test_an_untouched_folder_holds(run: Path) -> None:
+    result = verify(run, reference=run / "reference", control=run / "control", full=True)
+    assert result.findings == ()
+    assert result.notes == ()
+    assert result.holds
+    assert result.images == 16 + 9 + 9
+    assert result.features == 16 + 9 + 9
+    assert result.numbers > 150
+    assert result.files == len(list((run / "out" / "features").rglob("*.npy"))) + 5
+    assert result.as_json()["holds"] is True
+
+
+def test_nothing_is_written(run: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
+    verify(run, reference=run / "reference", full=True)
+    assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before
+
+
+@pytest.mark.parametrize("name", ["report.json", "report.html", "chart.svg", "chart.png", "run.json"])
+@pytest.mark.parametrize("how", ["changed", "missing"])
+def test_every_file_is_watched(run: Path, name: str, how: str) -> None:
+    path = run / "out" / name
+    if how == "missing":
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes().replace(b"a", b"b", 1) + b" ")
+    result = verify(run)
+    finding = next(item for item in result.findings if item.what == name)
+    assert how in finding.message or name == "report.json"
+
+
+def test_a_missing_manifest_is_said(run: Path) -> None:
+    (run / "out" / "manifest.json").unlink()
+    result = verify(run)
+    assert named(result) == ["manifest.json"]
+    assert result.manifest_sha256 is None
+    assert result.numbers > 150
+
+
+def test_an_added_file_is_named(run: Path) -> None:
+    added = run / "out" / "features" / "mean-colours" / ("0" * 64 + ".npy")
+    np.save(added, np.zeros(24, dtype=np.float32))
+    assert named(verify(run)) == [added.relative_to(run / "out").as_posix()]
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "report (1).html", "features/mean-colours/x.txt", "coalitions/y/0.png"])
+def test_a_file_that_is_none_of_ours_is_named_too(run: Path, name: str) -> None:
+    path = run / "out" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("planted", encoding="utf-8")
+    (run / "out" / ".DS_Store").touch()
+    assert named(verify(run)) == [name]
+
+
+def test_an_image_added_to_what_was_scored_is_named(run: Path) -> None:
+    folder = run / "images" / "a"
+    shutil.copy(folder / "000.png", folder / "zz.png")
+    (run / "images" / "b" / "new.png").write_bytes(png_bytes(7))
+    assert named(verify(run)) == ["images of base: new.png", "images of style: zz.png"]
+
+
+def test_a_damaged_image_of_what_was_scored_is_named(run: Path) -> None:
+    (run / "images" / "a" / "001.png").write_bytes(b"no image")
+    (finding,) = verify(run).findings
+    assert "001.png" in finding.message
+    assert "--images" not in finding.message
+
+
+def test_what_lay_there_before_is_not_called_added(run: Path) -> None:
+    before = run / "out" / "artist" / "work.png"
+    before.parent.mkdir()
+    before.touch()
+    forge(run, lambda report: None)
+    assert verify(run).holds
+    assert "artist" not in (run / "out" / "manifest.json").read_text(encoding="utf-8")
+
+
+def test_a_changed_feature_is_named_with_the_numbers_that_it_moves(run: Path) -> None:
+    report = load_report(run / "out" / "report.json")
+    digest = report.coalitions[1].image_files[0].pixel_sha256
+    path = run / "out" / "features" / "mean-colours" / f"{digest}.npy"
+    np.save(path, np.load(path) + 1)
+    found = named(verify(run, full=True))
+    assert f"features/mean-colours/{digest}.npy" in found
+    assert "report.json: coalitions.1.fid" in found
+    assert "report.json: coalitions.0.fid" not in found
+
+
+def test_a_feature_that_a_forged_manifest_covers_is_not_what_its_image_gives(run: Path) -> None:
+    report = load_report(run / "out" / "report.json")
+    digest = report.reference.images[0].matched_sha256
+    path = run / "out" / "features" / "mean-colours" / f"{digest}.npy"
+    np.save(path, np.load(path) * 1.01)
+    forge(run, lambda data: None)
+    result = verify(run, reference=run / "reference")
+    finding = next(item for item in result.findings if item.what == f"features/mean-colours/{digest}.npy")
+    assert finding.message == "is not what its image gives"
+
+
+@pytest.mark.parametrize("change", ["pixels", "bytes", "gone"])
+def test_a_changed_image_is_named(run: Path, change: str) -> None:
+    path = run / "images" / "ab" / "002.png"
+    if change == "pixels":
+        path.write_bytes(png_bytes(4711))
+    elif change == "bytes":
+        path.write_bytes(path.read_bytes() + b"tail")
+    else:
+        path.unlink()
+    assert named(verify(run)) == ["images of base + style: 002.png"]
+
+
+@pytest.mark.parametrize("which", ["reference", "control"])
+def test_a_changed_reference_or_control_image_is_named(run: Path, which: str) -> None:
+    (run / which / "003.png").write_bytes(png_bytes(4711))
+    assert verify(run).holds
+    result = verify(run, **{which: run / which})
+    assert named(result) == [f"{which} 003.png"]
+
+
+def _numbers(data: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Every number of a report that is computed."""
+    if isinstance(data, dict):
+        for key, item in data.items():
+            yield from _numbers(item, (*path, key))
+    elif isinstance(data, list):
+        for place, item in enumerate(data):
+            yield from _numbers(item, (*path, place))
+    elif isinstance(data, float | int) and not isinstance(data, bool):
+        yield path
+
+
+COMPUTED = ("players", "coalitions", "differences", "interactions", "uncertainty", "efficiency_gap")
+NOT_NUMBERS = ("seed", "mask")
+
+
+def test_every_forged_number_is_found(made: Path, run: Path) -> None:
+    """Each number of the report is changed alone, the manifest made to agree, and the number is named."""
+    original = json.loads((made / "out" / "report.json").read_text(encoding="utf-8"))
+    paths = [
+        path
+        for path in _numbers({key: original[key] for key in COMPUTED})
+        if path[-1] not in NOT_NUMBERS and "image_files" not in path
+    ]
+    assert len(paths) > 100
+    verifier = Verifier(run / "out", MeanColours(), images=run / "images")
+    for path in paths:
+        data = json.loads(json.dumps(original))
+        place: Any = data
+        for key in path[:-1]:
+            place = place[key]
+        old = place[path[-1]]
+        place[path[-1]] = old + 1 if isinstance(old, int) else old * 1.013 + 0.0017
+        (run / "out" / "report.json").write_text(json.dumps(data), encoding="utf-8")
+        report = load_report(run / "out" / "report.json")
+        verifier.__post_init__()
+        verifier._numbers(report)
+        assert verifier._found, path
+        wanted = str(path[-2] if isinstance(path[-1], int) else path[-1])
+        assert any(wanted in what for what in verifier._found), (path, verifier._found)
+
+
+def _nearest(data: Any) -> None:
+    data["coalitions"][0]["image_files"][0]["nearest_distance"] += 1
+
+
+def _headline(data: Any) -> None:
+    data["headline"] = "“base” (component) did it."
+
+
+def _warnings(data: Any) -> None:
+    data["warnings"] = []
+
+
+def _effect(data: Any) -> None:
+    data["players"][0]["no_effect"] = True
+
+
+def _seed(data: Any) -> None:
+    for coalition in data["coalitions"]:
+        coalition["image_files"][0]["seed"] = 1
+
+
+def _swap(data: Any) -> None:
+    one, other = data["coalitions"][0], data["coalitions"][3]
+    one["image_files"], other["image_files"] = other["image_files"], one["image_files"]
+
+
+def _drop(data: Any) -> None:
+    data["reference"]["images"].pop()
+
+
+@pytest.mark.parametrize(
+    ("change", "place"),
+    [
+        (_nearest, "nearest"),
+        (_headline, "headline"),
+        (_warnings, "warnings"),
+        (_effect, "no_effect"),
+        (_seed, "shapley_interval"),
+        (_swap, "coalitions.0.fid"),
+        (_drop, "coalitions.0.fid"),
+    ],
+)
+def test_a_forged_report_with_a_manifest_to_match_is_found(
+    run: Path, change: Callable[[Any], None], place: str
+) -> None:
+    forge(run, change)
+    assert any(place in what for what in named(verify(run))), named(verify(run))
+
+
+@pytest.mark.parametrize("key", ["created", "preprocessing", "seeds", "environment", "models", "reference", "files"])
+def test_a_changed_manifest_is_found(run: Path, key: str) -> None:
+    def change(data: Any) -> None:
+        if key == "files":
+            data[key]["report.html"]["sha256"] = "0" * 64
+        elif isinstance(data[key], str):
+            data[key] += "x"
+        elif isinstance(data[key], dict):
+            data[key]["copyscope"] = "9.9"
+        else:
+            data[key] = data[key][1:] or [{"file": "new.safetensors"}]
+
+    rewrite(run / "out" / "manifest.json", change)
+    assert named(verify(run)) == ["report.html" if key == "files" else f"report.json: {key}"]
+
+
+def test_a_report_of_another_network_is_refused(run: Path) -> None:
+    forge(run, lambda data: data.update(preprocessing="other-network"))
+    with pytest.raises(CopyScopeError, match="--features"):
+        verify(run)
+
+
+def test_a_folder_without_evidence_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CopyScopeError, match="no report and no manifest"):
+        Verifier(tmp_path, MeanColours()).run()
+
+
+def test_links_and_paths_that_leave_the_folder_are_not_followed(run: Path) -> None:
+    secret = run / "secret.png"
+    secret.write_bytes(png_bytes(1))
+    (run / "images" / "a").rename(run / "elsewhere")
+    (run / "images" / "a").symlink_to(run / "elsewhere")
+    assert any("images of style" in what for what in named(verify(run)))
+    html = run / "out" / "report.html"
+    html.rename(run / "page.html")
+    html.symlink_to(run / "page.html")
+    assert "report.html" in named(verify(run))
+
+
+def test_a_sample_of_features_is_computed_again_unless_all_are_asked_for(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("copyscope_core.evidence.verify.SAMPLE", 5)
+    result = verify(run)
+    assert result.features == 5
+    assert any("5 of 16" in note for note in result.notes)
+    assert verify(run, full=True).features == 16
+
+
+def test_the_manifest_holds_everything_and_is_cleaned_up(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(STATE_VARIABLE, str(run / "state"))
+    manifest = read_manifest(run / "out")
+    on_disk = {path.relative_to(run / "out").as_posix() for path in (run / "out").rglob("*") if path.is_file()}
+    assert on_disk - set(manifest.files) == {"manifest.json", ".copyscope.lock"}
+    assert [len(item.images) for item in manifest.coalitions] == [4, 4, 4, 4]
+    assert all(image.matched_sha256 for image in [*manifest.reference, *manifest.control])
+    clean_run(run / "out")
+    assert not (run / "out").exists()
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"copyscope_manifest": 2}', "null", '{"files": 5}'])
+@pytest.mark.parametrize("name", ["manifest.json", "report.json", "run.json"])
+def test_odd_files_are_findings(run: Path, name: str, text: str) -> None:
+    (run / "out" / name).write_text(text, encoding="utf-8")
+    assert any(what.startswith(name) for what in named(verify(run)))
+
+
+@pytest.mark.parametrize("rows", [None, 5, [5, {}], [{"mask": 0, "folder": "../elsewhere"}], {"mask": 1}])
+def test_odd_lists_of_folders_are_findings(run: Path, rows: Any) -> None:
+    rewrite(run / "out" / "run.json", lambda data: data.update(coalitions=rows))
+    found = named(verify(run))
+    assert "run.json" in found
+    assert "images of base + style" in found
