@@ -96,7 +96,7 @@ def test_the_server_ends_when_its_starter_is_killed(tmp_path: Path) -> None:
     script = (
         "import sys, time; sys.path.insert(0, sys.argv[1])\n"
         "from pathlib import Path\n"
-        "from copyscope_core.host import ManagedHost\n"
+        "from copyscope_core.comfyui.host import ManagedHost\n"
         "host = ManagedHost(Path(sys.argv[2]), ['--cpu']); host.start()\n"
         "print(host.pid, flush=True); time.sleep(600)"
     )
