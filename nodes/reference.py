@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from comfy_api.latest import io
 
+from ..copyscope_core.errors import CopyScopeError
 from ..copyscope_core.files.hashes import file_sha256
 from ..copyscope_core.files.images import ImageFile, as_rgb, pixel_hash, quantise, read_folder
 from .host import comfyui
@@ -56,7 +57,7 @@ def check_folder(folder: str) -> bool | str:
     """True, or the sentence that is wrong with a reference folder."""
     try:
         read_folder(comfyui.input_folder(folder))
-    except ValueError as error:
+    except CopyScopeError as error:
         return str(error)
     return True
 

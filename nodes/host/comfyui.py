@@ -199,7 +199,7 @@ def _hash_named(name: str, display_id: str) -> str | None:
         return _hash_files(name, model_paths(name), display_id)
     try:
         path = input_image_path(name)
-    except (ValueError, OSError):  # no such image: most likely a text that ends like a file's name
+    except (HostError, ValueError, OSError):  # no such image: most likely a text that ends like a file's name
         return None
     return hash_cache().sha256(path)
 
