@@ -26,7 +26,6 @@ from ..store.storage import COALITIONS
 
 _MAX_BYTES = 1 << 30
 _UNKEPT = (MANIFEST_FILE, LOG_FILE, LOCK_FILE, ".DS_Store", "Thumbs.db", "desktop.ini")
-_HALF_WRITTEN = (TEMPORARY_SUFFIX, ".tmp")
 
 
 class FileRecord(Record):
@@ -129,7 +128,7 @@ def kept(folder: Path) -> list[tuple[str, Path]]:
     return [
         (path.relative_to(folder).as_posix(), path)
         for path in own_files(folder)
-        if path.name not in _UNKEPT and not path.name.endswith(_HALF_WRITTEN)
+        if path.name not in _UNKEPT and not path.name.endswith(TEMPORARY_SUFFIX)
     ]
 
 
@@ -145,7 +144,7 @@ def strangers(folder: Path) -> list[str]:
     return [
         path.relative_to(folder).as_posix()
         for path in found
-        if path not in own and path.name not in _UNKEPT and not path.name.endswith(_HALF_WRITTEN)
+        if path not in own and path.name not in _UNKEPT and not path.name.endswith(TEMPORARY_SUFFIX)
     ]
 
 

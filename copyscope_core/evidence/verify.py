@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import CopyScopeError, GameError, ImageError, StoreError
-from ..features.extractor import FeatureCache, FeatureExtractor
+from ..errors import CopyScopeError, ImageError, StoreError
+from ..features.extractor import SUFFIX, FeatureCache, FeatureExtractor
 from ..files.atomic import read_plain
 from ..files.hashes import file_sha256
 from ..files.images import ImageFile, image_of, match_reference, pixel_hash, read_folder, read_image
@@ -211,7 +211,7 @@ class Verifier:
         try:
             features = stored_features(report, cache.stored)
             count, findings = compare_numbers(report, features, evaluate_again(report, features))
-        except (GameError, ValueError) as error:
+        except (CopyScopeError, ValueError) as error:
             self._add(f"{REPORT_FILE}: numbers", f"cannot be computed again: {error}")
             return
         self._counts["numbers"] += count
@@ -281,7 +281,7 @@ class Verifier:
                 image = read_image(path)
             else:
                 image = image_of(self.storage.get(path.parent.name, path.name), path)
-        except (ImageError, OSError, ValueError, RuntimeError) as error:
+        except (CopyScopeError, OSError, ValueError, RuntimeError) as error:
             self._add(name, f"cannot be read: {error}")
             return None
         return self._checked(name, image, record)
@@ -309,7 +309,7 @@ class Verifier:
                 if not path.resolve().is_relative_to(root.resolve()):
                     raise ImageError(f"{path} leads out of {root}")
                 present = read_folder(path)
-            except (ImageError, KeyError, OSError, ValueError, RuntimeError) as error:
+            except (CopyScopeError, KeyError, OSError, ValueError, RuntimeError) as error:
                 hint = "" if root.is_dir() else " --images DIR says where they are."
                 self._add(where, f"cannot be read: {error}{hint}")
                 continue
@@ -338,7 +338,7 @@ class Verifier:
         cache = self._cache(report)
         again = FeatureCache(None, self.extractor).features([(pixels, digest) for _, pixels, digest in items])
         for (_, _, digest), vector in zip(items, again, strict=True):
-            name = f"{FEATURES}/{self.extractor.id}/{digest}.npy"
+            name = f"{FEATURES}/{self.extractor.id}/{digest}{SUFFIX}"
             stored = cache.stored(digest)
             self._counts["features"] += 1
             if stored is None:

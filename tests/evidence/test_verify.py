@@ -16,6 +16,7 @@ from copyscope_core.audit.score import Score
 from copyscope_core.errors import CopyScopeError
 from copyscope_core.evidence.manifest import make_manifest, read_manifest, write_manifest
 from copyscope_core.evidence.verify import Verification, Verifier
+from copyscope_core.features.extractor import FeatureCache
 from copyscope_core.files.images import read_folder
 from copyscope_core.report.build import load_report
 from copyscope_core.store.runs import STATE_VARIABLE, clean_run
@@ -53,6 +54,10 @@ def verify(run: Path, **options: Any) -> Verification:
     return Verifier(run / "out", MeanColours(), images=run / "images", **options).run()
 
 
+def stored(run: Path) -> FeatureCache:
+    return FeatureCache(run / "out" / "features", MeanColours())
+
+
 def named(result: Verification) -> list[str]:
     return [finding.what for finding in result.findings]
 
@@ -78,7 +83,7 @@ def test_an_untouched_folder_holds(run: Path) -> None:
     assert result.images == 16 + 9 + 9
     assert result.features == 16 + 9 + 9
     assert result.numbers > 150
-    assert result.files == len(list((run / "out" / "features").rglob("*.npy"))) + 5
+    assert result.files == len(list((run / "out" / "features").rglob("*.safetensors"))) + 5
     assert result.as_json()["holds"] is True
 
 
@@ -110,8 +115,8 @@ def test_a_missing_manifest_is_said(run: Path) -> None:
 
 
 def test_an_added_file_is_named(run: Path) -> None:
-    added = run / "out" / "features" / "mean-colours" / ("0" * 64 + ".npy")
-    np.save(added, np.zeros(24, dtype=np.float32))
+    added = run / "out" / "features" / "mean-colours" / ("0" * 64 + ".safetensors")
+    stored(run).keep({"0" * 64: np.zeros(24, dtype=np.float32)})
     assert named(verify(run)) == [added.relative_to(run / "out").as_posix()]
 
 
@@ -150,10 +155,9 @@ def test_what_lay_there_before_is_not_called_added(run: Path) -> None:
 def test_a_changed_feature_is_named_with_the_numbers_that_it_moves(run: Path) -> None:
     report = load_report(run / "out" / "report.json")
     digest = report.coalitions[1].image_files[0].pixel_sha256
-    path = run / "out" / "features" / "mean-colours" / f"{digest}.npy"
-    np.save(path, np.load(path) + 1)
+    stored(run).keep({digest: stored(run).stored(digest) + 1})
     found = named(verify(run, full=True))
-    assert f"features/mean-colours/{digest}.npy" in found
+    assert f"features/mean-colours/{digest}.safetensors" in found
     assert "report.json: coalitions.1.fid" in found
     assert "report.json: coalitions.0.fid" not in found
 
@@ -161,11 +165,10 @@ def test_a_changed_feature_is_named_with_the_numbers_that_it_moves(run: Path) ->
 def test_a_feature_that_a_forged_manifest_covers_is_not_what_its_image_gives(run: Path) -> None:
     report = load_report(run / "out" / "report.json")
     digest = report.reference.images[0].matched_sha256
-    path = run / "out" / "features" / "mean-colours" / f"{digest}.npy"
-    np.save(path, np.load(path) * 1.01)
+    stored(run).keep({digest: stored(run).stored(digest) * np.float32(1.01)})
     forge(run, lambda data: None)
     result = verify(run, reference=run / "reference")
-    finding = next(item for item in result.findings if item.what == f"features/mean-colours/{digest}.npy")
+    finding = next(item for item in result.findings if item.what == f"features/mean-colours/{digest}.safetensors")
     assert finding.message == "is not what its image gives"
 
 
