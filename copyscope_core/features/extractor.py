@@ -174,7 +174,8 @@ class FeatureCache:
             ImageError: the extractor gave NaN or infinite numbers for an image.
             StoreError: a vector cannot be written.
         """
-        pairs = [(item.pixels, item.pixel_sha256) if isinstance(item, ImageFile) else item for item in images]
+        decoded = [item.decoded() if isinstance(item, ImageFile) else item for item in images]
+        pairs = [(item.pixels, item.pixel_sha256) if isinstance(item, ImageFile) else item for item in decoded]
         pixels_of = {key: pixels for pixels, key in pairs}
         found = {key: row for key in pixels_of if (row := self.stored(key)) is not None}
         missing = [key for key in pixels_of if key not in found]

@@ -19,9 +19,11 @@ from PIL import Image, ImageCms
 from copyscope_core.errors import ImageError
 from copyscope_core.files import images
 from copyscope_core.files.images import (
+    ImageFile,
     as_rgb,
     describe_defects,
     in_threads,
+    list_folder,
     match_record,
     match_reference,
     pixel_hash,
@@ -321,6 +323,54 @@ def test_files_that_are_not_images_are_all_named_up_to_a_handful(tmp_path: Path)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="links need rights on Windows")
+def test_listing_a_folder_decodes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("a.png", "b.jpg", "c.webp", "d.bmp", "e.tif", "f.gif", "g.tga", "h.jp2", "i.ppm"):
+        save(tmp_path / name, picture())
+    expected = read_folder(tmp_path)
+    (tmp_path / "b.jpg").write_bytes((tmp_path / "b.jpg").read_bytes()[:200])  # the signature is whole, the rest is not
+    with monkeypatch.context() as patch:
+        patch.setattr(images, "_decode", None)
+        listed = list_folder(tmp_path)
+        assert [image.name for image in listed] == [image.name for image in expected]
+    del expected[1], listed[1]
+    for image, whole in zip(listed, expected, strict=True):
+        assert isinstance(image, ImageFile)
+        assert np.array_equal(image.pixels, whole.pixels)
+        assert (image.path, image.pixel_sha256, image.file_sha256) == (
+            whole.path, whole.pixel_sha256, whole.file_sha256
+        )  # fmt: skip
+    with pytest.raises(ImageError, match=r"b\.jpg is not an image"):
+        list_folder(tmp_path)[1].decoded()
+
+
+def test_listing_a_folder_names_what_is_no_image(tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match="has no images"):
+        list_folder(tmp_path)
+    save(tmp_path / "a.png", picture())
+    (tmp_path / "empty.png").touch()
+    with pytest.raises(ImageError, match=r"empty\.png is not an image"):
+        list_folder(tmp_path)
+    (tmp_path / "notes.txt").write_text("no image", encoding="utf-8")
+    with pytest.raises(ImageError, match=r"empty\.png, notes\.txt; remove them"):
+        list_folder(tmp_path)
+
+
+def test_an_image_on_disk_is_decoded_once_for_its_hashes_and_watched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(tmp_path / "a.png", picture())
+    (image,) = list_folder(tmp_path)
+    decodes: list[Path] = []
+    plain = images._decode
+    monkeypatch.setattr(images, "_decode", lambda data, path: (decodes.append(path), plain(data, path))[1])
+    whole = image.decoded()
+    assert (image.pixel_sha256, image.file_sha256) == (whole.pixel_sha256, whole.file_sha256)
+    assert decodes == [tmp_path / "a.png"]
+    save(tmp_path / "a.png", picture(1))
+    with pytest.raises(ImageError, match="was changed while it was in use"):
+        image.decoded()
+
+
 def test_links_out_of_the_folder_are_refused(tmp_path: Path) -> None:
     folder = tmp_path / "folder"
     folder.mkdir()
