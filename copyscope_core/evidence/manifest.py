@@ -19,6 +19,7 @@ from pydantic import Field, ValidationError
 from ..errors import StoreError, describe
 from ..files.atomic import TEMPORARY_SUFFIX, read_plain, write_json_atomic
 from ..files.hashes import file_sha256
+from ..files.inside import is_link
 from ..report.schema import ImageFile, ModelFile, Record, Report
 from ..store.run_store import FEATURES, LOCK_FILE
 from ..store.runs import LOG_FILE, MANIFEST_FILE, own_files
@@ -137,8 +138,8 @@ def strangers(folder: Path) -> list[str]:
     own = {path for _, path in kept(folder)}
     found: list[Path] = []
     for path in sorted(folder.iterdir()):
-        if path.name in (COALITIONS, FEATURES) and path.is_dir() and not path.is_symlink():
-            found += sorted(item for item in path.rglob("*") if item.is_symlink() or not item.is_dir())
+        if path.name in (COALITIONS, FEATURES) and not is_link(path) and path.is_dir():
+            found += sorted(item for item in path.rglob("*") if is_link(item) or not item.is_dir())
         else:
             found.append(path)
     return [
