@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from ..copyscope_core.distances.registry import DISTANCES
 from ..copyscope_core.errors import ImageError
 from ..copyscope_core.evaluation.sampling import next_design
 from ..copyscope_core.features.extractor import FeatureCache, FeatureExtractor
-from ..copyscope_core.files.images import ImageFile, read_folder, read_image
+from ..copyscope_core.files.images import ImageFile, list_folder, read_image
 from ..copyscope_core.game.design import Design
 from ..copyscope_core.plan.own_nodes import NOTHING
 from .host import comfyui
@@ -111,7 +112,7 @@ class FID(io.ComfyNode):
         stored = run.stored()
         measured = measure_audit(
             replace(stored, plan=replace(stored.plan, settings=settings)),
-            Works(images, [] if control is None else read_folder(comfyui.input_folder(control))),
+            Works(images, [] if control is None else list_folder(comfyui.input_folder(control))),
             FeatureCache(run.store.features_folder, _extractor(_first(clip_vision), cls.hidden)),
             inputs,
             lambda done, total: bar.update_absolute(done, total),
@@ -143,14 +144,14 @@ def _extractor(clip_vision: ClipVisionModel | None, hidden: Any) -> FeatureExtra
     return ClipVisionExtractor(clip_vision, loader if isinstance(loader, str) else "clip-vision")
 
 
-def _reference(folder: str | None, linked: Any) -> list[ImageFile]:
-    """The reference images: from the socket if it is wired, else from the folder."""
+def _reference(folder: str | None, linked: Any) -> Sequence[ImageFile]:
+    """The reference images: from the socket if it is wired, else from the folder, where they are not decoded yet."""
     if linked is not None:
         flat = [item for part in linked for item in (part if isinstance(part, list) else [part])]
         files = [item for item in flat if isinstance(item, ImageFile)]
-        images = files or from_tensors(flat)
+        images: Sequence[ImageFile] = files or from_tensors(flat)
     else:
-        images = read_folder(comfyui.input_folder(folder or ""))
+        images = list_folder(comfyui.input_folder(folder or ""))
     if not images:
         raise ImageError("The reference has no images; wire at least one in.")
     return images

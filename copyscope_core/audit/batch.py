@@ -15,7 +15,7 @@ import re
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -24,7 +24,7 @@ from ..comfyui.errors import ServerHangError, ServerLostError, ServerUnreachable
 from ..errors import CopyScopeError, StoreError, describe
 from ..evaluation.measure import Works
 from ..files.atomic import read_plain, write_json_atomic
-from ..files.images import ImageFile, read_folder
+from ..files.images import check_folder
 from ..observer import Observer, Quiet
 from ..report.build import load_report
 from ..report.schema import Report
@@ -35,7 +35,6 @@ from .audit import Audit
 from .batch_table import Row, require_pyarrow, rows_of_failure, rows_of_report, write_table
 
 RESULTS_FILE = "results.parquet"
-Images: TypeAlias = list[ImageFile]
 _FOLDERS_KEPT = 2
 _ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}\Z")
 
@@ -137,7 +136,7 @@ class Batch:
     reused: int = 0
 
     def __post_init__(self) -> None:
-        self._images = functools.lru_cache(maxsize=_FOLDERS_KEPT)(read_folder)
+        self._images = functools.lru_cache(maxsize=_FOLDERS_KEPT)(check_folder)
 
     async def run(self) -> Path:
         """Run what is not finished, and write the table, also where the batch is interrupted.

@@ -206,9 +206,9 @@ def works(
     Raises:
         ImageError: a folder is missing or empty, or holds what is no image.
     """
-    from ..files.images import read_folder
+    from ..files.images import check_folder
 
-    return Works(read_folder(reference), [] if control is None else read_folder(control))
+    return Works(check_folder(reference), [] if control is None else check_folder(control))
 
 
 def extractor(features: Features = None, device: Device = "auto") -> Any:

@@ -31,6 +31,7 @@ from .http import TRIES, ComfyHttp
 Event = Callable[[str, Mapping[str, Any]], None]
 """Called with a websocket message's type and data, for messages about one's own prompt."""
 
+_EVENT_BYTES_MAX = 1 << 26  # of a websocket message, previews included; after a larger one the websocket is opened anew
 _SILENCE = 60.0  # seconds after which the websocket is opened anew: the server may have mixed up two of one id
 _FINISHED = {"execution_success", "execution_error", "execution_interrupted"}
 _LOG = logging.getLogger(__name__)
@@ -293,7 +294,7 @@ class ComfyClient(ComfyHttp):
         while True:
             try:
                 address = (self.base / "ws").with_query(clientId=self.client_id)
-                async with self.session.ws_connect(address, max_msg_size=0, heartbeat=30) as socket:
+                async with self.session.ws_connect(address, max_msg_size=_EVENT_BYTES_MAX, heartbeat=30) as socket:
                     self._tried.set()
                     pause = 0.2
                     while not socket.closed:

@@ -25,6 +25,8 @@ from .errors import check_version
 _LOG_LINES = 12
 _STOP_SECONDS = 10.0
 _PROBE_SECONDS = 120.0
+_STATS_BYTES_MAX = 1 << 20
+_TAIL_BYTES = 20_000
 
 # Runs main.py and ends it when the process that started it is gone, however it ended.
 _LAUNCHER = """
@@ -176,7 +178,7 @@ class ManagedHost:
     def log_tail(self, lines: int = _LOG_LINES) -> str:
         """The last lines that the server printed."""
         try:
-            data = self.log_path.read_bytes()[-20_000:] if self.log_path is not None else b""
+            data = b"" if self.log_path is None else _tail(self.log_path)
         except OSError:
             return ""
         kept = [line.rstrip() for line in data.decode("utf-8", "replace").splitlines() if line.strip()]
@@ -256,6 +258,13 @@ class ManagedHost:
             time.sleep(0.1)
 
 
+def _tail(path: Path) -> bytes:
+    """The last bytes of a file. Raises OSError."""
+    with path.open("rb") as stream:
+        stream.seek(max(0, path.stat().st_size - _TAIL_BYTES))
+        return stream.read(_TAIL_BYTES)
+
+
 def _environment() -> dict[str, str]:
     """This process's environment without what would lead another Python astray."""
     hidden = ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "VIRTUAL_ENV", "__PYVENV_LAUNCHER__")
@@ -282,7 +291,7 @@ def _answers(url: str) -> bool:
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(f"{url}/system_stats", timeout=5) as answer:
-            return "system" in json.load(answer)
+            return "system" in json.loads(answer.read(_STATS_BYTES_MAX))
     except (OSError, ValueError, urllib.error.URLError):
         return False
 

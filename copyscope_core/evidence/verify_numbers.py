@@ -31,6 +31,7 @@ from ..report.sampling import sampling_record
 from ..report.schema import PlayerInfo, Report
 from ..report.text import number
 from ..settings import AuditSettings
+from .findings import Finding
 
 RELATIVE = 1e-6
 ABSOLUTE = 1e-9
@@ -41,18 +42,6 @@ LONGEST = 60
 
 Row = Callable[[str], NDArray[np.float32] | None]
 """Gives the stored features (d,) of a pixel hash, or None."""
-
-
-class Finding(NamedTuple):
-    """Something that is not as it was.
-
-    Attributes:
-        what: the file or number.
-        message: what is wrong with it, as a clause.
-    """
-
-    what: str
-    message: str
 
 
 class Features(NamedTuple):

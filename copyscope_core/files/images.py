@@ -14,7 +14,7 @@ import struct
 import threading
 import warnings
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,8 +41,10 @@ FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000
 """Formats that are tried. Others that Pillow knows are left out on purpose: EPS starts Ghostscript, for one."""
 
 _MOST_THREADS = 16
+_PREFIX_BYTES = 16
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
+_Image = TypeVar("_Image", bound="ImageFile")
 _SYSTEM_FILES = frozenset({"thumbs.db", "desktop.ini"})
 _MOST_NAMED = 5
 # What Pillow raises on files that are damaged or no images, found by feeding it damaged files.
@@ -65,13 +67,70 @@ _DECODE_ERRORS = (
 
 @dataclass(frozen=True)
 class ImageFile:
-    """An image that was read from a file; two are equal if their names, places and hashes are."""
+    """An image with its pixels; two are equal if their names, paths and hashes are."""
 
     name: str
     path: Path
     pixels: Pixels = field(compare=False, repr=False)
     pixel_sha256: str
     file_sha256: str
+
+    def decoded(self) -> ImageFile:
+        """The image with its pixels in memory.
+
+        Raises:
+            ImageError: see :meth:`ImageOnDisk.decoded`.
+        """
+        return self
+
+
+class ImageOnDisk(ImageFile):
+    """An image that is decoded each time its pixels are asked for, so that a large folder takes no memory.
+
+    Its hashes are remembered once it has been decoded. Whoever needs pixels and hashes calls :meth:`decoded` once.
+    """
+
+    def __init__(self, path: Path) -> None:
+        object.__setattr__(self, "name", path.name)
+        object.__setattr__(self, "path", path)
+
+    def __repr__(self) -> str:
+        return f"ImageOnDisk({str(self.path)!r})"
+
+    def decoded(self) -> ImageFile:
+        """The image with its pixels in memory.
+
+        Raises:
+            ImageError: the file is missing, is not an image, or was changed since it was decoded before.
+        """
+        image = read_image(self.path)
+        if self.__dict__.setdefault("_hashes", (image.pixel_sha256, image.file_sha256)) != (
+            image.pixel_sha256,
+            image.file_sha256,
+        ):
+            raise ImageError(f"The image {self.path} was changed while it was in use; run again.")
+        return image
+
+    @property
+    def pixels(self) -> Pixels:  # type: ignore[override]
+        """The decoded pixels; nothing keeps them. Raises ImageError, as `decoded`."""
+        return self.decoded().pixels
+
+    @property
+    def pixel_sha256(self) -> str:  # type: ignore[override]
+        """SHA-256 of the pixels. Raises ImageError, as `decoded`."""
+        return self._known()[0]
+
+    @property
+    def file_sha256(self) -> str:  # type: ignore[override]
+        """SHA-256 of the file. Raises ImageError, as `decoded`."""
+        return self._known()[1]
+
+    def _known(self) -> tuple[str, str]:
+        if "_hashes" not in self.__dict__:
+            self.decoded()
+        hashes: tuple[str, str] = self.__dict__["_hashes"]
+        return hashes
 
 
 def in_threads(function: Callable[[_Item], _Result], items: Sequence[_Item]) -> list[_Result]:
@@ -148,15 +207,27 @@ def read_image(path: Path) -> ImageFile:
         ImageError: the file is missing, unreadable, too large, or not an image.
     """
     path = Path(path)
-    try:
-        if path.exists() and not path.is_file():
-            raise ImageError(f"{path} is not a file.")
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise ImageError(f"The image {path} is larger than {MAX_FILE_BYTES >> 20} MiB; make it smaller.")
+    with _reading(path):
+        _check_size(path)
         data = path.read_bytes()
+    return image_of(data, path)
+
+
+def _check_size(path: Path) -> None:
+    """Raises ImageError where a path is no file or too large a one, OSError where it cannot be looked at."""
+    if path.exists() and not path.is_file():
+        raise ImageError(f"{path} is not a file.")
+    if path.stat().st_size > MAX_FILE_BYTES:
+        raise ImageError(f"The image {path} is larger than {MAX_FILE_BYTES >> 20} MiB; make it smaller.")
+
+
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Turn an OSError of the block into an ImageError."""
+    try:
+        yield
     except OSError as error:
         raise ImageError(f"The image {path} cannot be read ({error.strerror}); check its name and rights.") from error
-    return image_of(data, path)
 
 
 def image_of(data: bytes, path: Path) -> ImageFile:
@@ -204,11 +275,18 @@ class _Silence:
 _SILENCE = _Silence()
 
 
-def _decode(data: bytes, path: Path) -> Pixels:
+def _formats() -> list[str]:
     Image.init()
-    formats = [name for name in FORMATS if name in Image.OPEN]
+    return [name for name in FORMATS if name in Image.OPEN]
+
+
+def _no_image(path: Path) -> ImageError:
+    return ImageError(f"{path} is not an image that can be read (PNG, JPEG, WebP, GIF, TIFF, BMP …).")
+
+
+def _decode(data: bytes, path: Path) -> Pixels:
     try:
-        with _SILENCE, Image.open(io.BytesIO(data), formats=formats) as image:
+        with _SILENCE, Image.open(io.BytesIO(data), formats=_formats()) as image:
             if image.width * image.height > MAX_IMAGE_PIXELS:
                 raise Image.DecompressionBombError
             return np.array(_to_rgb(ImageOps.exif_transpose(image)))
@@ -219,7 +297,35 @@ def _decode(data: bytes, path: Path) -> Pixels:
             f"The image {path} has more than {MAX_IMAGE_PIXELS:,} pixels; make it smaller before it is compared."
         ) from error
     except _DECODE_ERRORS as error:
-        raise ImageError(f"{path} is not an image that can be read (PNG, JPEG, WebP, GIF, TIFF, BMP …).") from error
+        raise _no_image(path) from error
+
+
+def _check_kind(path: Path) -> ImageOnDisk:
+    """An image whose file is one by its first bytes, of which no more is read.
+
+    Raises:
+        ImageError: it is missing, too large, or of no format that is known.
+    """
+    with _reading(path):
+        _check_size(path)
+        with path.open("rb") as stream:
+            start = stream.read(_PREFIX_BYTES)
+    if not any(_starts_as(name, start) for name in _formats()):
+        try:
+            with _SILENCE, Image.open(path, formats=_formats()):  # formats without a signature: their header is read
+                pass
+        except _DECODE_ERRORS as error:
+            raise _no_image(path) from error
+    return ImageOnDisk(path)
+
+
+def _starts_as(name: str, start: bytes) -> bool:
+    """Whether a file that starts so has the signature of a format."""
+    accept = Image.OPEN[name][1]
+    try:
+        return accept is not None and accept(start) is True
+    except (SyntaxError, IndexError, TypeError, struct.error):  # as Pillow itself takes them
+        return False
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
@@ -269,13 +375,42 @@ def _on_white(image: Image.Image) -> Image.Image:
 
 
 def read_folder(folder: Path) -> list[ImageFile]:
-    """All images of a folder, sorted by name (by code point, so alike on every system).
+    """All images of a folder, decoded, sorted by name (by code point, so alike on every system).
 
     Hidden and system files are left out, and so are subfolders, with a warning.
 
     Raises:
         ImageError: the folder is missing, unreadable or empty, a link leaves it, or files in it are not images (named).
     """
+    return _of_each(folder, read_image)
+
+
+def list_folder(folder: Path) -> list[ImageOnDisk]:
+    """The images that :func:`read_folder` reads, not decoded: of each file only the size and the first bytes are read.
+
+    Raises:
+        ImageError: as :func:`read_folder`, but for files that are damaged behind their first bytes.
+    """
+    return _of_each(folder, _check_kind)
+
+
+def check_folder(folder: Path) -> list[ImageOnDisk]:
+    """The images that :func:`read_folder` reads, each decoded once to see that it is whole, and not kept in memory.
+
+    Raises:
+        ImageError: as :func:`read_folder`.
+    """
+
+    def check(path: Path) -> ImageOnDisk:
+        image = _check_kind(path)
+        image.decoded()
+        return image
+
+    return _of_each(folder, check)
+
+
+def _of_each(folder: Path, look: Callable[[Path], _Image]) -> list[_Image]:
+    """What ``look`` makes of each file of a folder, as :func:`read_folder` says."""
     folder = Path(folder)
     try:
         if not folder.exists():
@@ -290,9 +425,16 @@ def read_folder(folder: Path) -> list[ImageFile]:
         raise ImageError(f"The image folder {folder} cannot be read ({error}); check its rights.") from error
 
     paths = [path for path in entries if path.name not in folders]
-    read = in_threads(_read_or_error, paths)
-    images = [image for image in read if isinstance(image, ImageFile)]
-    failures = {path.name: error for path, error in zip(paths, read, strict=True) if isinstance(error, ImageError)}
+
+    def look_or_error(path: Path) -> _Image | ImageError:
+        try:
+            return look(path)
+        except ImageError as error:
+            return error
+
+    found = in_threads(look_or_error, paths)
+    images = [image for image in found if not isinstance(image, ImageError)]
+    failures = {path.name: error for path, error in zip(paths, found, strict=True) if isinstance(error, ImageError)}
     if failures:
         first = next(iter(failures.values()))
         if len(failures) == 1:
@@ -307,13 +449,6 @@ def read_folder(folder: Path) -> list[ImageFile]:
     if folders:
         log.warning("Subfolders of %s are not searched: %s.", folder, _some(folders))
     return images
-
-
-def _read_or_error(path: Path) -> ImageFile | ImageError:
-    try:
-        return read_image(path)
-    except ImageError as error:
-        return error
 
 
 def _is_hidden(path: Path) -> bool:

@@ -88,7 +88,7 @@ def coalition_title(coalition: CoalitionResult, names: Sequence[str]) -> str:
 
 
 def distance_of(report: Report, coalition: CoalitionResult) -> float | None:
-    """The distance in use; reports of schema 1.0 have FID alone."""
+    """A coalition's distance in use; None where a kernel distance is not defined."""
     return coalition.fid if report.distance == "fid" else coalition.distance
 
 

@@ -72,9 +72,7 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise WorkflowError(f"The workflow {path} cannot be read ({error.strerror}); check its name.") from error
-    except (UnicodeDecodeError, ValueError, RecursionError) as error:
-        if isinstance(error, WorkflowError):
-            raise
+    except (ValueError, RecursionError) as error:
         raise WorkflowError(
             f"The workflow {path} is not JSON ({_short(error)}); export it from ComfyUI with Workflow → Export (API)."
         ) from error

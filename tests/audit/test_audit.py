@@ -388,7 +388,7 @@ def test_damage_in_the_run_folder_is_repaired(server: FakeComfy, tmp_path: Path,
     pattern = {
         "image": "coalitions/*/0000.png",
         "entry": "coalitions/*/entry.json",
-        "feature": "features/*/*.npy",
+        "feature": "features/*/*.safetensors",
         "run": "run.json",
         "report": "report.json",
     }[what]

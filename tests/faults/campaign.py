@@ -325,7 +325,7 @@ class Campaign:
         kinds = {
             "image": ("coalitions/*/0000.png", 1),
             "manifest": ("coalitions/[!.]*/entry.json", 1),
-            "feature": ("features/*/*.npy", 0),
+            "feature": ("features/*/*.safetensors", 0),
             "run file": ("run.json", 0),
             "report": ("report.json", 0),
         }

@@ -152,14 +152,14 @@ def test_state_files(data: bytes) -> None:
 @fuzzed(0.5)
 @given(st.data())
 def test_stored_features(data: st.DataObject) -> None:
-    path = next((finished() / "out" / "features").rglob("*.npy"))
+    path = next((finished() / "out" / "features").rglob("*.safetensors"))
     content = data.draw(damaged_bytes([path.read_bytes()]))
     with guarded() as root:
         cache = FeatureCache(root / "features", MeanColours())
         folder = root / "features" / MeanColours.id
         folder.mkdir(parents=True)
         images = read_folder(image_folder(root / "images", 1, size=(8, 8)))
-        (folder / f"{images[0].pixel_sha256}.npy").write_bytes(content)
+        (folder / f"{images[0].pixel_sha256}.safetensors").write_bytes(content)
         assert cache.features(images).shape == (1, MeanColours.dimension)
 
 

@@ -153,5 +153,5 @@ def test_a_private_scoring_hides_folders_and_still_verifies(tmp_path: Path, monk
         for secret in SECRETS:
             assert secret.lower() not in text, (file, secret)
     assert load_report(tmp_path / "out" / "report.json").players[0].name == "prompt 1"
-    result = Verifier(tmp_path / "out", MeanColours(), reference=sources[0], control=sources[1]).run()
-    assert result.findings == ()
+    result = Verifier(tmp_path / "out", MeanColours(), sources[0], sources[1], root).run()
+    assert (result.findings, result.notes) == ((), ())
