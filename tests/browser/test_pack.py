@@ -270,7 +270,8 @@ def test_players_of_loader_coalitions_carry_their_share_on_it(page: Page) -> Non
     frontend.screenshot(page, "loader-coalitions-badges")
 
 
-def test_menu_adds_and_wires_an_audit(page: Page) -> None:
+@pytest.mark.parametrize("clicked", [8, 9], ids=["VAEDecode", "SaveImage"])
+def test_menu_adds_and_wires_an_audit(page: Page, clicked: int) -> None:
     import frontend
 
     frontend.load_ui(page, plain())
@@ -279,9 +280,9 @@ def test_menu_adds_and_wires_an_audit(page: Page) -> None:
     page.wait_for_timeout(400)
     assert page.get_by_text("CopyScope: audit this image").count() == 0, "a KSampler has no image"
     page.keyboard.press("Escape")
-    page.mouse.click(*frontend.node_point(page, 8), button="right")
+    page.mouse.click(*frontend.node_point(page, clicked), button="right")
     page.get_by_text("CopyScope: audit this image").click()
-    page.wait_for_timeout(600)
+    page.wait_for_timeout(1500)
     frontend.screenshot(page, "menu-audit")
     graph = frontend.graph_to_prompt(page)
     added = {node["class_type"]: (key, node["inputs"]) for key, node in graph.items() if int(key) > 9 and key != "10"}
@@ -387,20 +388,50 @@ def test_every_script_loads_without_a_word(page: Page, comfy: Server) -> None:
     )
 
 
+def test_only_nodes_that_a_person_uses_stand_in_the_node_library(page: Page) -> None:
+    shown = page.evaluate(
+        """() => document.querySelector('#vue-app').__vue_app__.config.globalProperties.$pinia._s.get('nodeDef')
+            .visibleNodeDefs.map((def) => def.name).filter((name) => name.startsWith('CopyScope'))"""
+    )
+    assert set(shown) == USER_NODES
+
+
 def test_every_node_has_a_help_page_that_names_its_inputs(comfy: Server) -> None:
     info = comfy.get("/object_info")
     assert {name for name in info if name.startswith("CopyScope") and "internal" not in info[name]["category"]} == (
         USER_NODES
     )
     for name in USER_NODES:
-        try:
-            with urllib.request.urlopen(f"{comfy.url}/extensions/copyscope/docs/{name}.md", timeout=30) as answer:
-                text = answer.read().decode("utf-8")
-        except urllib.error.HTTPError as error:
-            raise AssertionError(f"{name} has no help page: {error}") from error
+        text = (REPOSITORY / "web" / "docs" / f"{name}.md").read_text(encoding="utf-8")
         inputs = {key for section in ("required", "optional") for key in info[name]["input"].get(section, {})}
         unnamed = {key for key in inputs if f"`{key}`" not in text and not key.startswith(("lora_", "strength_"))}
         assert unnamed == set(), name
+
+
+@pytest.mark.parametrize(("locale", "answers"), [("en", [200]), ("ko", [404, 200])])
+def test_help_in_english_is_found_at_once(page: Page, locale: str, answers: list[int]) -> None:
+    """A front end asks for the page in its own language first, and then for the one that serves all others."""
+    import frontend
+
+    frontend.set_setting(page, "Comfy.Locale", locale)
+    page.reload()
+    frontend.wait_until_ready(page)
+    frontend.load_ui(page, quick_start())
+    found: list[int] = []
+    page.on("response", lambda answer: found.append(answer.status) if "/copyscope/docs/" in answer.url else None)
+    page.evaluate("() => { app.canvas.selectItems([app.graph.getNodeById(22)]) }")
+    page.get_by_test_id("info-button").click()
+    page.locator(".node-help-content").get_by_text("reference_folder").first.wait_for(timeout=15_000)
+    assert found == answers
+
+
+def test_help_in_english_is_the_help_for_all(comfy: Server) -> None:
+    for name in USER_NODES:
+        pages = [
+            urllib.request.urlopen(f"{comfy.url}/extensions/copyscope/docs/{path}.md", timeout=30).read()
+            for path in (name, f"{name}/en")
+        ]
+        assert pages[0] == pages[1], name
 
 
 def test_comfyui_lists_the_workflows_as_templates_with_a_picture(comfy: Server) -> None:
