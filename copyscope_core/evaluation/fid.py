@@ -25,8 +25,10 @@ class FidResult:
     Attributes:
         fid: the squared Fréchet distance of their features (FID, where the features are FID's Inception).
         kid: the unbiased kernel distance of the same features, which may be negative; None with one image on a side.
-        n_a, n_b: numbers of images.
-        fid_mean, fid_covariance: the two parts that ``fid`` is the sum of.
+        n_a: number of images on the first side.
+        n_b: number of images on the second side.
+        fid_mean: ‖μ₁−μ₂‖², the part of ``fid`` that comes from the mean features.
+        fid_covariance: tr Σ₁ + tr Σ₂ − 2 tr (Σ₁Σ₂)^½, the other part, from their spread.
         preprocessing: id of everything between an image and its features: resize, network, weights.
     """
 
