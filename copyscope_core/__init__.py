@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .api import audit, plan, score
+    from .api.audits import audit, plan, score
     from .distances.frechet import Frechet, frechet_distance
     from .distances.kernel import kernel_distance
     from .errors import CopyScopeError
@@ -56,12 +56,12 @@ _MODULES = {
     "Plan": ".plan.plan",
     "Report": ".report.schema",
     "ShapleyResult": ".game.solution",
-    "audit": ".api",
+    "audit": ".api.audits",
     "fid": ".evaluation.fid",
     "frechet_distance": ".distances.frechet",
     "kernel_distance": ".distances.kernel",
-    "plan": ".api",
-    "score": ".api",
+    "plan": ".api.audits",
+    "score": ".api.audits",
     "shapley": ".game.solution",
 }
 """Public name → the module that defines it."""

@@ -148,7 +148,7 @@ BAD: dict[str, tuple[Any, dict[str, Any], str]] = {
     "typo": (with_lora(), {"sedes": 3}, "The settings do not fit: sedes"),
     "range": (with_lora(), {"seeds": 0}, "The settings do not fit: seeds"),
     "ray": (with_lora(), {"ray": "auto"}, "ray"),
-    "number": (3, {}, "A int is no workflow"),
+    "number": (3, {}, "type int is no workflow"),
     "object": ({"1": object()}, {}, "cannot be written as JSON"),
     "NaN": ({"1": float("nan")}, {}, "cannot be written as JSON"),
     "no file": ("/nowhere/at/all.json", {}, "cannot be read"),

@@ -13,7 +13,7 @@ import pytest
 from pydantic import BaseModel
 
 import copyscope_core as cs
-from copyscope_core.api import Settings
+from copyscope_core.api.given import Settings
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -145,7 +145,7 @@ def test_sub_packages_do_not_hide_the_functions_of_their_name(first: str) -> Non
         "from copyscope_core.audit import session\n"
         "print(*(f.__module__ for f in (cs.plan, cs.audit, plan, audit, make_plan)), session.__name__)"
     )
-    api = "copyscope_core.api"
+    api = "copyscope_core.api.audits"
     assert run(code) == f"{api} {api} {api} {api} copyscope_core.plan.plan copyscope_core.audit.session"
 
 
@@ -158,7 +158,7 @@ def test_the_names_are_there_inside_another_package() -> None:
         "sys.path[:] = [p for p in sys.path if p]\n"
         "sys.meta_path[:] = [f for f in sys.meta_path if 'editable' not in repr(f).lower()]\n"
         "cs = importlib.import_module('.copyscope_core', name)\n"
-        "print(cs.plan.__module__ == f'{name}.copyscope_core.api', cs.shapley(['a'], [0, 2]).values,\n"
+        "print(cs.plan.__module__ == f'{name}.copyscope_core.api.audits', cs.shapley(['a'], [0, 2]).values,\n"
         "      [m for m in sys.modules if m.startswith('copyscope_core')])"
     )
     assert run(code) == "True {'a': 2.0} []"

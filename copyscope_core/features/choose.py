@@ -75,6 +75,6 @@ def _check(extractor: object) -> None:
     sized = isinstance(dimension, int) and dimension > 0
     if isinstance(extractor, type) or not (callable(extractor) and named and sized):
         raise CopyScopeError(
-            f"A {type(extractor).__name__} is no extractor of features: it needs an id (letters, digits, ., _ and -), "
-            "a dimension (a whole number), and to be callable with a list of images."
+            f"An object of type {type(extractor).__name__} is no extractor of features: it needs an id "
+            "(letters, digits, ., _ and -), a dimension (a whole number), and to be callable with a list of images."
         )

@@ -49,12 +49,14 @@ def read_image_files(source: ImageFiles) -> list[ImageFile]:
     if isinstance(source, str | os.PathLike):
         return read_folder(Path(source))
     if not isinstance(source, Iterable):
-        raise ImageError(f"A {type(source).__name__} is no set of images; give a folder or a list of image files.")
+        raise ImageError(
+            f"An object of type {type(source).__name__} is no set of images; give a folder or a list of image files."
+        )
     paths: list[Any] = list(source)
     for path in paths:
         if not isinstance(path, str | os.PathLike):
             raise ImageError(
-                f"A {type(path).__name__} is no image file; give a folder or a list of image files, "
+                f"An object of type {type(path).__name__} is no image file; give a folder or a list of image files, "
                 "for what an audit compares with must lie on the disk."
             )
     if not paths:
@@ -71,7 +73,7 @@ def _items(source: Any) -> Iterable[Any]:
             )
         return source
     if isinstance(source, bytes | Image.Image) or not isinstance(source, Iterable):
-        raise ImageError(f"A {type(source).__name__} is no set of images; {_WANTED}.")
+        raise ImageError(f"An object of type {type(source).__name__} is no set of images; {_WANTED}.")
     return source
 
 
@@ -90,5 +92,5 @@ def _read_item(numbered: tuple[int, Any]) -> tuple[Pixels, str]:
             )
         pixels = as_rgb(item)
     else:
-        raise ImageError(f"images[{place}] is a {type(item).__name__} and no image; {_WANTED}.")
+        raise ImageError(f"images[{place}] is of type {type(item).__name__} and no image; {_WANTED}.")
     return pixels, pixel_hash(pixels)

@@ -112,7 +112,7 @@ BAD: dict[str, tuple[Any, str]] = {
     "a number": (3, "int is no set of images"),
     "bytes": (b"png", "bytes is no set of images"),
     "an image": (Image.new("RGB", (8, 8)), "Image is no set of images"),
-    "numbers": ([3], r"images\[0\] is a int"),
+    "numbers": ([3], r"images\[0\] is of type int"),
     "float pixels": ([Image.new("F", (8, 8))], r"images\[0\] has floating-point pixels"),
     "no file": (["/nowhere/at/all.png"], "cannot be read"),
 }
