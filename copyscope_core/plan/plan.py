@@ -63,6 +63,10 @@ class Plan:
     group_names: tuple[str, ...]
     costs: tuple[Cost, ...]
 
+    def __repr__(self) -> str:
+        names, cost = ", ".join(self.names), self.cost
+        return f"<Plan of {names}: {cost.coalitions} coalitions, {cost.images} images>"
+
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(player.name for player in self.players)
