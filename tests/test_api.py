@@ -43,7 +43,7 @@ def test_plan_is_what_the_command_prints(tmp_path: Path, server: FakeComfy) -> N
     file.write_text(json.dumps(with_lora()), encoding="utf-8")
     for url in (None, server.url):
         choice = ServerChoice((url,) if url else ())
-        expected = run_plan(file, cs.AuditSettings(seeds=3, lock=("prompt",)), choice, Quiet())
+        expected = run_plan(file, cs.AuditSettings(seeds=3, lock=("prompt",)), choice, Quiet()).summary()
         for workflow in (file, str(file), with_lora()):
             plan = cs.plan(workflow, seeds=3, lock=["prompt"], server=url)
             assert plan.summary() == expected

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +13,6 @@ from .given import choice_of, file_of, settings_of, works_of
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from ..comfyui.host import ManagedHost
     from ..distances.registry import DistanceName
     from ..features.choose import Device, FeatureChoice
     from ..files.image_sets import ImageFiles
@@ -52,23 +49,14 @@ def plan(
     Raises:
         CopyScopeError: a setting or the workflow does not fit, or the server cannot be reached.
     """
-    from ..audit.servers import started_host
-    from ..audit.session import machines, plan_workflow
+    from ..audit.session import run_plan
 
     chosen = settings_of(settings)
     choice = choice_of(server, comfyui, base_directory, comfyui_args)
 
     def work(watch: Observer) -> Plan:
-        async def planned(host: ManagedHost | None) -> Plan:
-            if not choice.given:
-                found, notes = await plan_workflow(path, chosen, None)
-            else:
-                async with machines(choice, host, watch) as servers:
-                    found, notes = await plan_workflow(path, chosen, servers[0])
-            return replace(found, warnings=(*found.warnings, *(note["message"] for note in notes)))
-
-        with file_of(workflow) as path, started_host(choice, None, watch) as host:
-            return asyncio.run(planned(host))
+        with file_of(workflow) as path:
+            return run_plan(path, chosen, choice, watch)
 
     return blocking(work, observer)
 

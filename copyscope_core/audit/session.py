@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -73,20 +73,24 @@ async def plan_workflow(
     return plan, [{"code": "conversion", "message": f"In converting the workflow: {note}."} for note in notes]
 
 
-def run_plan(
-    workflow: Path, settings: AuditSettings, choice: ServerChoice, observer: Observer | None = None
-) -> dict[str, Any]:
-    """What an audit would do, as ``copyscope plan --json`` prints it. Raises CopyScopeError."""
+def run_plan(workflow: Path, settings: AuditSettings, choice: ServerChoice, observer: Observer | None = None) -> Plan:
+    """Plan the audit of a workflow file; what its conversion left out is among the plan's warnings.
+
+    Args:
+        choice: none given: the bundled list of node classes is used.
+
+    Raises:
+        CopyScopeError: see :func:`plan_workflow`.
+    """
     observer = observer or Quiet()
 
-    async def work(host: ManagedHost | None) -> dict[str, Any]:
+    async def work(host: ManagedHost | None) -> Plan:
         if not choice.given:
             plan, notes = await plan_workflow(workflow, settings, None)
         else:
             async with machines(choice, host, observer) as servers:
                 plan, notes = await plan_workflow(workflow, settings, servers[0])
-        summary = plan.summary()
-        return {**summary, "warnings": [*summary["warnings"], *(note["message"] for note in notes)]}
+        return replace(plan, warnings=(*plan.warnings, *(note["message"] for note in notes)))
 
     with started_host(choice, None, observer) as host:
         return asyncio.run(work(host))
