@@ -199,5 +199,13 @@ def is_nested_deeper(value: Any, depth: int) -> bool:
     return True
 
 
+def uses_by_node(graph: Mapping[str, Node]) -> dict[str, dict[Link, list[tuple[str, str]]]]:
+    """``consumers``, gathered by the node that is used."""
+    found: dict[str, dict[Link, list[tuple[str, str]]]] = {}
+    for link, uses in consumers(graph).items():
+        found.setdefault(link.node, {})[link] = uses
+    return found
+
+
 def _short(error: Exception) -> str:
     return str(error).splitlines()[0][:120] if str(error) else type(error).__name__

@@ -1,8 +1,8 @@
 """Following a link of a UI-format workflow to where its value comes from.
 
 Between a node's input and its source may lie nodes that only the front end knows: reroutes, Get and Set nodes,
-primitives, bypassed nodes, and the borders of subgraphs. Each step leads from an input to an output or from an output to
-an input, and a loop takes them one by one, so that a row of any length is followed.
+primitives, bypassed nodes, and the borders of subgraphs. Each step leads from an input to an output or back to an
+input; a loop takes the steps one by one, so that a row of any length is followed.
 """
 
 from __future__ import annotations

@@ -60,7 +60,7 @@ class PromotedWidgets:
             names = [str(proxy[1]) if str(proxy[0]) == "-1" else None for proxy in proxies]
         else:
             names = [name for name, value in zip(declared, inner, strict=True) if value is not None]
-        by_name = {name: value for name, value in reversed(list(zip(names, saved, strict=False)))}
+        by_name = dict(reversed(list(zip(names, saved, strict=False))))
         return [
             Value(by_name[name]) if value is not None and by_name.get(name) is not None else value
             for name, value in zip(declared, inner, strict=True)

@@ -133,12 +133,10 @@ def _without_comments(text: str) -> str:
         if opening.group() == "/*" and last_close < opening.end():
             position = opening.start() + 1
             continue
-        if opening.group() == "/*":
-            end = text.index("*/", opening.end()) + 2
-        else:
-            end = text.find("\n", opening.end())
+        closing = "*/" if opening.group() == "/*" else "\n"
+        end = text.find(closing, opening.end())
         kept.append(text[done : opening.start()])
-        done = position = len(text) if end < 0 else end
+        done = position = len(text) if end < 0 else end + len(closing.strip())
     return "".join([*kept, text[done:]])
 
 
@@ -211,10 +209,11 @@ def read_widgets(node: UiNode, schema: Schema) -> Widgets:
     while waiting:
         one = waiting.popleft()
         names.add(one.name)
+        value = one.default
         if by_name is not None:
-            value = by_name.get(one.name, one.default)
-        else:
-            value = rest.popleft() if rest else one.default
+            value = by_name.get(one.name, value)
+        elif rest:
+            value = rest.popleft()
         if one.type in NUMBER_TYPES and isinstance(value, (str, Mapping, list)) and not _is_number(value):
             misfits.append(f"{one.name} = {value!r}")
         if isinstance(value, str) and one.options.get("dynamicPrompts"):
