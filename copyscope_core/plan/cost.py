@@ -5,16 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ..errors import WorkflowError
 from ..game.choose import choose_design, exact_count, smallest_sample
 from ..game.design import Design
 from ..players.rewrite import Rewriter
 from ..settings import AuditSettings
 from ..workflow.graph import Graph, Node
 from ..workflow.node_info import NodeCatalog
-from ..workflow.noise import constant
+from ..workflow.noise import Constants
 
 COUNTED = 4096
 """Of more coalitions than this the distinct sampler runs are not counted, but bounded from above."""
+
+COUNTED_NODES = 1_000_000
+"""Nor are they where the coalitions' graphs may have more different nodes than this."""
+
+MOST_IMAGES = 1 << 31
+"""Images of one prompt; a workflow whose batch sizes multiply to more is refused."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +43,7 @@ class Cost:
     chosen: bool
 
 
-def _costs(
+def costs_of_modes(
     rewriter: Rewriter,
     samplers: Sequence[str],
     groups: Sequence[Sequence[int]],
@@ -45,10 +52,18 @@ def _costs(
     seeds: int,
     batch: int,
 ) -> tuple[Cost, ...]:
-    """What each way of measuring the game would run: exact, with the groups, and sampled."""
+    """What each way of measuring the game would run: exact, with the groups, and sampled.
+
+    Args:
+        samplers: the nodes that sample, in the rewriter's base graph.
+        groups: places of the players of each group; empty: none is grouped.
+        design: the one that the settings ask for.
+    """
 
     def runs(masks: Sequence[int], more: int) -> int:
-        known = sum(len(rewriter.variants(node_id, masks)) for node_id in samplers)
+        known = len(masks) * len(samplers)
+        if rewriter.most_nodes(len(masks)) <= COUNTED_NODES:
+            known = sum(len(rewriter.variants(node_id, masks)) for node_id in samplers)
         return (known + more * len(samplers)) * seeds
 
     def cost(mode: str, count: int, sample: Design, chosen: bool) -> Cost:
@@ -68,20 +83,31 @@ def _costs(
     return tuple(result)
 
 
-def _is_sampler(node: Node, catalog: NodeCatalog) -> bool:
+def is_sampler(node: Node, catalog: NodeCatalog) -> bool:
+    """Whether a node makes latents or images with a model."""
     info = catalog.get(node.class_type)
     return info is not None and info.has_output("LATENT", "IMAGE") and info.has_input("MODEL", "GUIDER")
 
 
-def _batch(graph: Graph, catalog: NodeCatalog) -> int:
-    """Images per prompt by the workflow's own batch sizes."""
+def batch_size(graph: Graph, catalog: NodeCatalog) -> int:
+    """Images per prompt by the workflow's own batch sizes.
+
+    Raises:
+        WorkflowError: more than ``MOST_IMAGES``.
+    """
     batch = 1
-    for node in graph.values():
+    constants = Constants(graph)
+    for node_id, node in graph.items():
         info = catalog.get(node.class_type)
         if info is None or not info.has_output("LATENT"):
             continue
         for name in ("batch_size", "amount"):
-            value = constant(graph, node.inputs.get(name))
+            value = constants.of(node.inputs.get(name))
             if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= 4096:
                 batch *= value
+            if batch > MOST_IMAGES:
+                raise WorkflowError(
+                    f"The workflow's batch sizes multiply to more than {MOST_IMAGES:,} images a prompt (up to node "
+                    f"{node_id!r}, {node.class_type}); make them smaller."
+                )
     return batch

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
 from ..errors import CopyScopeError
 from ..settings import lines, parse_groups
 from ..workflow.graph import Graph, Link
-from ..workflow.noise import constant
+from ..workflow.noise import Constants
 
 NOTHING = "(none)"
 """What the choice lists of CopyScope's nodes call no choice."""
@@ -56,36 +57,32 @@ def from_settings_node(inputs: Mapping[str, Any]) -> dict[str, Any]:
     return settings
 
 
-ENUMERATOR = "CopyScopeCoalitionEnumerator"
-
-
-PLAYERS = "CopyScopePlayers"
-
-
-SETTINGS = "CopyScopeSettings"
-
-
+ENUMERATOR, PLAYERS, SETTINGS = "CopyScopeCoalitionEnumerator", "CopyScopePlayers", "CopyScopeSettings"
 FID = "CopyScopeFID"
 
 
 def embedded_settings(graph: Graph) -> dict[str, Any]:
     """The settings that CopyScope's own nodes in a workflow hold: the enumerator's, those wired into it, and FID's."""
     settings: dict[str, Any] = {}
+    constants = Constants(graph)
+
+    @functools.cache
+    def wired(node_id: str) -> dict[str, Any]:
+        """The settings of the Players or Settings node that is wired into an enumerator."""
+        read = {PLAYERS: from_players_node, SETTINGS: from_settings_node}[graph[node_id].class_type]
+        return read({name: constants.of(value) or "" for name, value in graph[node_id].inputs.items()})
+
     for node in graph.values():
         if node.class_type == FID and isinstance(distance := node.inputs.get("distance"), str):
             settings["distance"] = distance
         if node.class_type != ENUMERATOR:
             continue
         for name in ("seeds", "max_coalitions"):
-            value = constant(graph, node.inputs.get(name))
+            value = constants.of(node.inputs.get(name))
             if isinstance(value, int):
                 settings[name] = value
-        link = node.inputs.get("players")
-        if isinstance(link, Link) and graph[link.node].class_type == PLAYERS:
-            chosen = graph[link.node].inputs
-            settings.update(from_players_node({name: constant(graph, value) or "" for name, value in chosen.items()}))
-        link = node.inputs.get("settings")
-        if isinstance(link, Link) and graph[link.node].class_type == SETTINGS:
-            chosen = graph[link.node].inputs
-            settings.update(from_settings_node({name: constant(graph, value) or "" for name, value in chosen.items()}))
+        for name, kind in (("players", PLAYERS), ("settings", SETTINGS)):
+            link = node.inputs.get(name)
+            if isinstance(link, Link) and graph[link.node].class_type == kind:
+                settings.update(wired(link.node))
     return settings

@@ -7,18 +7,19 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from ..errors import PlayerError, TooManyCoalitionsError, WorkflowError
-from ..game.choose import choose_design, exact_count, smallest_sample
-from ..game.coalitions import execution_order, label, members
+from ..game.choose import MOST_SAMPLED, choose_design, exact_count, smallest_sample
+from ..game.coalitions import execution_order, how_many, label, members
 from ..game.design import Design
 from ..players.components import Component
-from ..players.discover import InputImage, Unmeasured, discover, grouping, select, unmeasured
+from ..players.discover import InputImage, Unmeasured, discover, unmeasured
 from ..players.rewrite import Rewriter
+from ..players.selection import grouping, select
 from ..settings import AuditSettings
 from ..workflow.graph import Graph, Link, Node, parse_graph, upstream
 from ..workflow.node_info import NodeCatalog
 from ..workflow.noise import NoiseInput, noise_inputs, untouched_seeds
-from .cost import Cost, _batch, _costs, _is_sampler
-from .server_files import _check_baseline_files, check_files
+from .cost import Cost, batch_size, costs_of_modes, is_sampler
+from .server_files import check_baseline_files, check_files
 from .steps import Step, choose_canaries
 from .target import bypass_outputs, find_target
 
@@ -188,7 +189,7 @@ def make_plan(
     rules = [player.absence for player in players if player.absence]
     rewriter = Rewriter(original, found.graph, target, rules, _spread(noise, found.copies))
     if catalog.live:
-        _check_baseline_files(rewriter, original, design.masks, catalog)
+        check_baseline_files(original, rules, catalog)
     warnings = (
         []
         if noise
@@ -205,9 +206,9 @@ def make_plan(
         warnings.append(f"Seeds that are the same for every seed offset: nodes {', '.join(seeds_left)}.")
     empty = [(found.copies.get(node_id, node_id), node) for node_id, node in rewriter.nodes(0)]
     rest = unmeasured(empty, found.components, found.images)
-    batch = _batch(original, catalog)
-    samplers = [node_id for node_id, node in found.graph.items() if _is_sampler(node, catalog)]
-    costs = _costs(rewriter, samplers, groups, design, settings, seeds, batch)
+    batch = batch_size(original, catalog)
+    samplers = [node_id for node_id, node in found.graph.items() if is_sampler(node, catalog)]
+    costs = costs_of_modes(rewriter, samplers, groups, design, settings, seeds, batch)
     return Plan(
         original, target, tuple(players), tuple(locked), tuple(rest), found.images, tuple(noise), seeds,
         batch, settings, tuple(warnings), rewriter, design, group_names, costs,
@@ -238,7 +239,10 @@ def _no_players(target: Link, graph: Graph, locked: list[Component]) -> str:
 
 def _spread(noise: list[NoiseInput], copies: Mapping[str, str]) -> list[NoiseInput]:
     """Noise inputs also of the nodes that were copied for the positive prompt."""
-    extra = [replace(item, node=copy) for copy, origin in copies.items() for item in noise if item.node == origin]
+    by_node: dict[str, list[NoiseInput]] = {}
+    for item in noise:
+        by_node.setdefault(item.node, []).append(item)
+    extra = [replace(item, node=copy) for copy, origin in copies.items() for item in by_node.get(origin, ())]
     return [*noise, *extra]
 
 
@@ -246,12 +250,20 @@ def _refuse_too_many(players: Sequence[Component], groups: Sequence[Sequence[int
     count = exact_count(len(players), groups)
     if settings.budget is not None or count <= settings.max_coalitions:
         return
+    too_many = (
+        f"{len(players)} players make {how_many(count)} coalitions, more than max_coalitions = "
+        f"{settings.max_coalitions}; lock some of them (players: "
+    )
+    if len(players) > MOST_SAMPLED:
+        names = ", ".join(player.name for player in players[:MOST_SAMPLED])
+        raise TooManyCoalitionsError(
+            f"{too_many}{names} and {len(players) - MOST_SAMPLED:,} more) until at most {MOST_SAMPLED} are left, who "
+            "can be sampled with a budget."
+        )
     names = ", ".join(player.name for player in players)
     least = len(smallest_sample(len(players), groups, settings.estimator).masks)
     raise TooManyCoalitionsError(
-        f"{len(players)} players make {count:,} coalitions, more than max_coalitions = {settings.max_coalitions}; "
-        f"lock some of them (players: {names}), run a sample with a budget of {least:,} coalitions or more, "
-        "or raise max_coalitions."
+        f"{too_many}{names}), run a sample with a budget of {least:,} coalitions or more, or raise max_coalitions."
     )
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 from ..errors import WorkflowError
-from ..players.rewrite import Rewriter
+from ..players.absence import Absence
 from ..workflow.graph import Graph, Node
 from ..workflow.node_info import NodeCatalog, is_model_file
 
@@ -24,7 +24,7 @@ def check_files(graph: Mapping[str, Node], catalog: NodeCatalog) -> None:
             )
         for item in info.inputs:
             value = node.inputs.get(item.name)
-            if item.options is None or item.image_upload or not isinstance(value, str) or value in item.options:
+            if item.options is None or item.image_upload or not isinstance(value, str) or value in item.offered:
                 continue
             has = ", ".join(item.options[:20]) + (" …" if len(item.options) > 20 else "")
             raise WorkflowError(
@@ -33,8 +33,13 @@ def check_files(graph: Mapping[str, Node], catalog: NodeCatalog) -> None:
             )
 
 
-def _check_baseline_files(rewriter: Rewriter, graph: Graph, masks: Sequence[int], catalog: NodeCatalog) -> None:
-    for node_id, node in graph.items():
-        if any(is_model_file(value) for value in node.inputs.values()):
-            for variant in rewriter.variants(node_id, masks).values():
-                check_files({node_id: variant}, catalog)
+def check_baseline_files(graph: Graph, absences: Iterable[Absence], catalog: NodeCatalog) -> None:
+    """Check the file names that absence rules put into the workflow's loaders.
+
+    Raises:
+        WorkflowError: see ``check_files``.
+    """
+    for node_id, name, value in (edit for absence in absences for edit in absence.edits):
+        node = graph.get(node_id)
+        if node is not None and any(is_model_file(item) for item in node.inputs.values()):
+            check_files({node_id: Node(node.class_type, {name: value})}, catalog)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+
 from ..errors import WorkflowError
-from ..workflow.graph import Graph, Link, Node, consumers, upstream
+from ..workflow.graph import Graph, Link, Node, consumers, upstream, uses_by_node
 from ..workflow.node_info import NodeCatalog, type_matches
 from .own_nodes import ENUMERATOR
 
@@ -50,28 +53,41 @@ def bypass_outputs(graph: Graph, target: Link, catalog: NodeCatalog) -> tuple[Gr
     Returns:
         The graph, the target in it, and what was left out.
     """
-    graph = dict(graph)
     left_out = []
     while _passes_on(graph[target.node], catalog) and (source := _bypass_source(graph, target, catalog)):
         left_out.append(f"{target.node} ({graph[target.node].class_type})")
         target = source
-    for node_id in list(graph):
-        info = catalog.get(graph[node_id].class_type)
-        if info is None or not _passes_on(graph[node_id], catalog) or node_id == target.node:
+    uses = uses_by_node(graph)
+    instead: dict[Link, Link] = {}
+    for node_id, node in graph.items():
+        used = uses.get(node_id)
+        if not used or node_id == target.node or not _passes_on(node, catalog):
             continue
-        uses = {link: use for link, use in consumers(graph).items() if link.node == node_id}
-        sources = {
-            link: graph[node_id].inputs.get(item.name) for link in uses if (item := info.bypass_input(link.slot))
-        }
-        if len(sources) < len(uses) or not all(isinstance(source, Link) for source in sources.values()):
-            continue
-        for link, use in uses.items():
-            for consumer, name in use:
-                node = graph[consumer]
-                graph[consumer] = Node(node.class_type, {**node.inputs, name: sources[link]}, node.title)
-        if uses:
-            left_out.append(f"{node_id} ({info.class_type})")
+        sources = {link: source for link in used if (source := _bypass_source(graph, link, catalog))}
+        if len(sources) == len(used):
+            instead.update(sources)
+            left_out.append(f"{node_id} ({node.class_type})")
+    if instead:
+        ends = _ends(instead)
+        graph = {node_id: _relinked(node, ends) for node_id, node in graph.items()}
     return upstream(graph, target.node), target, left_out
+
+
+def _ends(instead: Mapping[Link, Link]) -> dict[Link, Link]:
+    """For each output the last of the outputs that stand in for it, one after the other."""
+    ends: dict[Link, Link] = {}
+    for link in instead:
+        row = []
+        while link in instead and link not in ends:
+            row.append(link)
+            link = instead[link]
+        ends.update(dict.fromkeys(row, ends.get(link, link)))
+    return ends
+
+
+def _relinked(node: Node, ends: Mapping[Link, Link]) -> Node:
+    """The node with its links led past the outputs that are left out."""
+    return replace(node, inputs={**node.inputs, **{name: ends.get(link, link) for name, link in node.links()}})
 
 
 def _passes_on(node: Node, catalog: NodeCatalog) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import itertools
 import json
 import operator
 from collections.abc import Iterable, Sequence
@@ -103,8 +104,13 @@ class Rewriter:
         relevant = self._relevant.get(node_id)
         if relevant is None:
             return {}
-        found = {self._build(node_id, mask, 0, None) for mask in {mask & relevant for mask in masks}}
+        distinct = {mask & relevant for mask in masks} if relevant else {0 for _ in itertools.islice(masks, 1)}
+        found = {self._build(node_id, mask, 0, None) for mask in distinct}
         return {digest: self.pool[digest] for digest in found}
+
+    def most_nodes(self, coalitions: int) -> int:
+        """At most so many different nodes are in so many coalitions."""
+        return sum(min(coalitions, 1 << relevant.bit_count()) for relevant in self._relevant.values())
 
     def _named(self, node: Node) -> Node:
         inputs = {
@@ -205,8 +211,12 @@ class Rewriter:
                 for index, _ in self._texts.get((node_id, name), (None, []))[1]:
                     relevant |= 1 << index
                 pending = [item for item in values if isinstance(item, Link)]
+                reached: set[Link] = set()
                 while pending:
                     link = pending.pop()
+                    if link in reached:
+                        continue
+                    reached.add(link)
                     links.append(link)
                     for index, other in self._redirects.get(link, ()):
                         relevant |= 1 << index
