@@ -15,13 +15,16 @@ from PIL.PngImagePlugin import PngInfo
 from ..copyscope_core.errors import CopyScopeError
 from ..copyscope_core.features.extractor import FeatureCache
 from ..copyscope_core.files.images import as_rgb, pixel_hash, quantise
+from ..copyscope_core.plan.steps import Step
 from ..copyscope_core.workflow.graph import to_json
 from .host.inception import host_extractor
 from .run.expansion import COLLECT, IMAGES, TURN
-from .run.graph_run import GraphRun, Step, open_run
+from .run.graph_run import GraphRun, open_run
 from .types import Coalitions
 
 CATEGORY = "CopyScope/internal"
+HIDDEN: dict[str, Any] = {"is_dev_only" if "is_dev_only" in io.Schema.__dataclass_fields__ else "is_deprecated": True}
+"""Keeps a node out of the node library and the search; hosts that know no dev-only nodes hide deprecated ones."""
 
 
 class Turn(io.ComfyNode):
@@ -33,6 +36,7 @@ class Turn(io.ComfyNode):
             node_id=TURN,
             display_name="CopyScope Turn (internal)",
             category=CATEGORY,
+            **HIDDEN,
             description="Made by the coalition enumerators; keeps coalitions in order.",
             inputs=[io.String.Input("token"), io.Int.Input("step"), io.AnyType.Input("value")],
             outputs=[io.AnyType.Output("value_in_turn")],
@@ -55,6 +59,7 @@ class CoalitionImages(io.ComfyNode):
             node_id=IMAGES,
             display_name="CopyScope Coalition Images (internal)",
             category=CATEGORY,
+            **HIDDEN,
             description="Made by the coalition enumerators; stores a coalition's images and features.",
             inputs=[io.Image.Input("images"), io.String.Input("token"), io.Int.Input("step"), io.String.Input("key")],
             outputs=[io.String.Output("stored_key")],
@@ -83,6 +88,7 @@ class CollectCoalitions(io.ComfyNode):
             node_id=COLLECT,
             display_name="CopyScope Collect Coalitions (internal)",
             category=CATEGORY,
+            **HIDDEN,
             description="Made by the coalition enumerators; gathers the stored coalitions.",
             inputs=[io.String.Input("token")],
             outputs=[Coalitions.Output("coalitions")],
@@ -98,13 +104,13 @@ def store_images(run: GraphRun, step: Step, images: torch.Tensor) -> None:
     pixels = [as_rgb(quantise(image)) for image in images]
     workflow = json.dumps(to_json(run.graph(step)))
     run.store.write(
-        step.key,
+        run.keys[step],
         [_png(item, workflow) for item in pixels],
         {
             "members": list(run.plan.members(step.mask)),
             "mask": step.mask,
             "offset": step.offset,
-            "again": step.kind is not None,
+            "purpose": step.purpose,
         },
     )
     cache = FeatureCache(run.store.features_folder, host_extractor())

@@ -47,11 +47,10 @@ def main() -> None:
         for name, (kind, options) in MODELS.items():
             make_model(kind, base / "models" / name, **options)
         shutil.copytree(REFERENCE, base / "input" / "reference")
-        frontend.write_settings(base)
         with start_server(base) as server, sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=frontend.find_chromium(), args=frontend.CHROMIUM_FLAGS)
             for take in (menu, audit):
-                take(frontend.open_frontend(browser, server.url, width=1600, height=1000))
+                take(frontend.open_frontend(browser, server, width=1600, height=1000))
             browser.close()
 
 

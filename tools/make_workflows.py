@@ -356,11 +356,10 @@ def main(names: list[str]) -> None:
         for model in MODELS:
             make_dummy(base / "models" / model)
         make_reference(base / "input")
-        frontend.write_settings(base)
         with start_server(base) as server:
             chromium = frontend.find_chromium()
             browser = playwright.chromium.launch(executable_path=chromium, args=frontend.CHROMIUM_FLAGS)
-            page = frontend.open_frontend(browser, server.url)
+            page = frontend.open_frontend(browser, server)
             for name in names or WORKFLOWS:
                 description = WORKFLOWS[name]()
                 ui = build(page, name, description)

@@ -225,7 +225,10 @@ class FeatureCache:
     def _compute(self, images: list[Pixels]) -> npt.NDArray[np.float32]:
         rows = np.asarray(self.extractor(images), dtype=np.float32)
         if rows.shape != (len(images), self.extractor.dimension):
-            raise ValueError(f"The extractor {self.extractor.id} gave an array of shape {rows.shape}.")
+            raise ImageError(
+                f"The extractor {self.extractor.id} gave an array of shape {rows.shape} for {len(images)} images; "
+                f"it must be ({len(images)}, {self.extractor.dimension})."
+            )
         if not np.isfinite(rows).all():
             raise ImageError(
                 f"The extractor {self.extractor.id} gave NaN or infinite features; "

@@ -280,24 +280,47 @@ def _formats() -> list[str]:
     return [name for name in FORMATS if name in Image.OPEN]
 
 
-def _no_image(path: Path) -> ImageError:
-    return ImageError(f"{path} is not an image that can be read (PNG, JPEG, WebP, GIF, TIFF, BMP …).")
+def _no_image(name: str) -> ImageError:
+    return ImageError(f"{name} is not an image that can be read (PNG, JPEG, WebP, GIF, TIFF, BMP …).")
 
 
 def _decode(data: bytes, path: Path) -> Pixels:
+    with _decode_errors(str(path)), _SILENCE, Image.open(io.BytesIO(data), formats=_formats()) as image:
+        return _pixels(image)
+
+
+def rgb_pixels(image: Image.Image, name: str) -> Pixels:
+    """An image that Pillow has opened, as :func:`read_image` gives its file.
+
+    Args:
+        name: what messages call it.
+
+    Raises:
+        ImageError: it cannot be decoded, is too large, or has pixels whose range is not known.
+    """
+    with _decode_errors(name), _SILENCE:
+        return _pixels(image)
+
+
+def _pixels(image: Image.Image) -> Pixels:
+    if image.width * image.height > MAX_IMAGE_PIXELS:
+        raise Image.DecompressionBombError
+    return np.array(_to_rgb(ImageOps.exif_transpose(image)))
+
+
+@contextlib.contextmanager
+def _decode_errors(name: str) -> Iterator[None]:
+    """Say in a sentence, with the image's name, why the block cannot decode it."""
     try:
-        with _SILENCE, Image.open(io.BytesIO(data), formats=_formats()) as image:
-            if image.width * image.height > MAX_IMAGE_PIXELS:
-                raise Image.DecompressionBombError
-            return np.array(_to_rgb(ImageOps.exif_transpose(image)))
+        yield
     except ImageError as error:
-        raise ImageError(f"The image {path} {error}.") from error
+        raise ImageError(f"The image {name} {error}.") from error
     except Image.DecompressionBombError as error:
         raise ImageError(
-            f"The image {path} has more than {MAX_IMAGE_PIXELS:,} pixels; make it smaller before it is compared."
+            f"The image {name} has more than {MAX_IMAGE_PIXELS:,} pixels; make it smaller before it is compared."
         ) from error
     except _DECODE_ERRORS as error:
-        raise _no_image(path) from error
+        raise _no_image(name) from error
 
 
 def _check_kind(path: Path) -> ImageOnDisk:
@@ -315,7 +338,7 @@ def _check_kind(path: Path) -> ImageOnDisk:
             with _SILENCE, Image.open(path, formats=_formats()):  # formats without a signature: their header is read
                 pass
         except _DECODE_ERRORS as error:
-            raise _no_image(path) from error
+            raise _no_image(str(path)) from error
     return ImageOnDisk(path)
 
 
@@ -392,6 +415,21 @@ def list_folder(folder: Path) -> list[ImageOnDisk]:
         ImageError: as :func:`read_folder`, but for files that are damaged behind their first bytes.
     """
     return _of_each(folder, _check_kind)
+
+
+def check_folder(folder: Path) -> list[ImageOnDisk]:
+    """The images that :func:`read_folder` reads, each decoded once to see that it is whole, and not kept in memory.
+
+    Raises:
+        ImageError: as :func:`read_folder`.
+    """
+
+    def check(path: Path) -> ImageOnDisk:
+        image = _check_kind(path)
+        image.decoded()
+        return image
+
+    return _of_each(folder, check)
 
 
 def _of_each(folder: Path, look: Callable[[Path], _Image]) -> list[_Image]:

@@ -21,7 +21,8 @@ from .. import __version__
 from ..errors import CopyScopeError, GameError, describe
 from ..evaluation.evaluate import Caution, Evaluation
 from ..evaluation.uncertainty import ONE_SEED
-from ..files.atomic import read_plain, write_json_atomic
+from ..files.atomic import write_json_atomic
+from .read import load_report
 from .results import (
     coalition_results,
     differences,
@@ -32,7 +33,6 @@ from .results import (
     uncertainty_record,
 )
 from .schema import (
-    SCHEMA_VERSION,
     CanaryResult,
     Component,
     ImageFile,
@@ -49,8 +49,6 @@ from .schema import (
 from .text import summary_text
 
 __all__ = ["Report", "build_report", "describe_environment", "load_report", "plain", "summary_text", "write_report"]
-
-_MAX_BYTES = 1 << 30
 
 _R = TypeVar("_R", bound=Record)
 _C = TypeVar("_C", bound=Component)
@@ -177,22 +175,6 @@ def write_report(report: Report, folder: Path) -> Path:
     path = folder / "report.json"
     write_json_atomic(path, report.model_dump(mode="json"))
     return path
-
-
-def load_report(path: Path) -> Report:
-    """Read a report.json.
-
-    Raises:
-        CopyScopeError: the file is missing, no JSON, or no report of this schema version.
-    """
-    try:
-        return Report.model_validate_json(read_plain(path, _MAX_BYTES))
-    except OSError as error:
-        raise CopyScopeError(
-            f"The report {path} cannot be read ({error.strerror or error}); check its name."
-        ) from error
-    except ValidationError as error:
-        raise CopyScopeError(f"{path} is no CopyScope report of schema {SCHEMA_VERSION}: {describe(error)}.") from error
 
 
 def plain(value: Any) -> Any:

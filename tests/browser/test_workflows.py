@@ -64,8 +64,6 @@ def test_it_opens_whole_runs_and_shows_its_report(name: str, studio: Server, stu
     assert "not a finding of infringement" in full.inner_text("body")
     full.screenshot(path=frontend.ARTIFACTS / f"full-report-{name}.png")
     full.close()
-    assert frontend.page_errors(page) == []
-    assert frontend.external_requests(page) == []
 
 
 def test_report_comes_back_with_its_workflows_tab(studio: Server, studio_page: Page) -> None:

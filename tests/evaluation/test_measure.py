@@ -15,7 +15,7 @@ from images_on_disk import image_folder
 from PIL import Image
 
 from copyscope_core.errors import GameError
-from copyscope_core.evaluation.measure import input_image_warnings, measure
+from copyscope_core.evaluation.measure import Works, input_image_warnings, measure
 from copyscope_core.features.extractor import FeatureCache, Features
 from copyscope_core.files import images
 from copyscope_core.files.images import ImageFile, Pixels, list_folder, read_folder, read_image
@@ -53,18 +53,18 @@ def loader(
 def test_seeds_reach_the_intervals(picture: Callable[[int, int], ImageFile]) -> None:
     reference = [picture(100 + k, 120) for k in range(3)]
     cache = FeatureCache(None, Colours())
-    found = measure(["red"], loader(picture), reference, cache)
+    found = measure(["red"], loader(picture), Works(reference), cache)
     assert found.evaluation.uncertainty is not None
     assert found.evaluation.uncertainty.seeds == 5
     assert found.control is None
-    unknown = measure(["red"], loader(picture, known=False), reference, cache)
+    unknown = measure(["red"], loader(picture, known=False), Works(reference), cache)
     assert unknown.evaluation.uncertainty is None
     assert "no_interval" in {caution.code for caution in unknown.evaluation.warnings}
 
 
 def test_control_images_are_measured_and_recorded(picture: Callable[[int, int], ImageFile]) -> None:
     reference, control = [picture(100 + k, 120) for k in range(3)], [picture(200 + k, 30) for k in range(4)]
-    found = measure(["red"], loader(picture), reference, FeatureCache(None, Colours()), control=control)
+    found = measure(["red"], loader(picture), Works(reference, control), FeatureCache(None, Colours()))
     compared = found.evaluation.control
     assert compared is not None
     assert found.control is not None
@@ -76,9 +76,9 @@ def test_control_images_are_measured_and_recorded(picture: Callable[[int, int], 
 def test_the_distance_is_passed_on(picture: Callable[[int, int], ImageFile]) -> None:
     reference = [picture(100, 120)]
     cache = FeatureCache(None, Colours())
-    assert measure(["red"], loader(picture), reference, cache, distance="kid").evaluation.distance_name == "kid"
+    assert measure(["red"], loader(picture), Works(reference), cache, distance="kid").evaluation.distance_name == "kid"
     with pytest.raises(GameError, match="at least 5,000 images"):
-        measure(["red"], loader(picture), reference, cache, distance="fid_infinity")
+        measure(["red"], loader(picture), Works(reference), cache, distance="fid_infinity")
 
 
 def test_reference_images_are_decoded_once_and_only_a_few_are_in_memory(
@@ -86,7 +86,7 @@ def test_reference_images_are_decoded_once_and_only_a_few_are_in_memory(
 ) -> None:
     """However many there are: 40 images, none of the size of the generated ones."""
     folder = image_folder(tmp_path / "reference", 40, size=(30, 20))
-    eager = measure(["red"], loader(picture), read_folder(folder), FeatureCache(None, Colours()))
+    eager = measure(["red"], loader(picture), Works(read_folder(folder)), FeatureCache(None, Colours()))
     alive, decoded, most = 0, [], 0
     plain = images._decode
 
@@ -108,7 +108,7 @@ def test_reference_images_are_decoded_once_and_only_a_few_are_in_memory(
     made = {mask: loader(picture)(mask) for mask in range(2)}
     decoded.clear()
     alive = most = 0
-    found = measure(["red"], made.__getitem__, reference, FeatureCache(None, Colours()), control=reference[:9])
+    found = measure(["red"], made.__getitem__, Works(reference, reference[:9]), FeatureCache(None, Colours()))
     warnings = input_image_warnings({"7": reference[3]}, reference, FeatureCache(None, Colours()), found)
     assert most <= 2 * in_threads_at_most() + 1
     assert alive == 0

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from images_on_disk import image_folder
 from PIL import Image, ImageCms
 
 from copyscope_core.errors import ImageError
@@ -21,6 +22,7 @@ from copyscope_core.files import images
 from copyscope_core.files.images import (
     ImageFile,
     as_rgb,
+    check_folder,
     describe_defects,
     in_threads,
     list_folder,
@@ -460,3 +462,15 @@ def test_flat_images_are_described() -> None:
     flat[1, 2, 0] = 1
     assert describe_defects(flat) == []
     assert describe_defects(picture()) == []
+
+
+def test_a_checked_folder_is_whole_and_holds_no_pixels(tmp_path: Path) -> None:
+    folder = image_folder(tmp_path / "reference", 3)
+    checked = check_folder(folder)
+    assert [image.pixel_sha256 for image in checked] == [image.pixel_sha256 for image in read_folder(folder)]
+    assert not any("pixels" in vars(image) for image in checked)
+    damaged = folder / "zz.png"
+    damaged.write_bytes((folder / "000.png").read_bytes()[:-40])
+    assert list_folder(folder)[-1].name == "zz.png"  # its first bytes are those of an image
+    with pytest.raises(ImageError, match=r"zz\.png"):
+        check_folder(folder)
