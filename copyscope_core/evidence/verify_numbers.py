@@ -119,7 +119,7 @@ def compare_numbers(report: Report, features: Features, evaluation: Evaluation) 
     results = player_results(evaluation, known, groups)
     record = uncertainty_record(evaluation)
     expected = {
-        "headline": headline(evaluation, results),
+        "headline": headline(evaluation.distance_name, results),
         "players": _by(results, "name"),
         "coalitions": _by(coalition_results(evaluation, {}, {}), "mask", {"folder", "image_files"}),
         "differences": [item.model_dump() for item in differences(evaluation, names)],

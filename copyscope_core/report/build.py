@@ -119,7 +119,7 @@ def build_report(
     moment = (created or datetime.now(timezone.utc)).astimezone(timezone.utc)
     return Report(
         created=moment.isoformat(timespec="seconds").replace("+00:00", "Z"),
-        headline=headline(evaluation, results),
+        headline=headline(evaluation.distance_name, results),
         distance=evaluation.distance_name,
         players=results,
         coalitions=coalition_results(evaluation, folders or {}, files),

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from example_workflows import with_lora
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from images_on_disk import MeanColours, image_folder
 from PIL import Image
 
@@ -19,14 +23,16 @@ from copyscope_core.evidence.publish import Published, ReportOptions, publish
 from copyscope_core.evidence.verify import Verifier
 from copyscope_core.files.images import read_folder
 from copyscope_core.plan.plan import make_plan
-from copyscope_core.report.build import build_report, load_report
+from copyscope_core.report.build import build_report, load_report, summary_text
+from copyscope_core.report.html.chart_files import chart_svg
+from copyscope_core.report.html.page import render_html
 from copyscope_core.report.html.pictures import Picture
 from copyscope_core.report.private import without_private
-from copyscope_core.report.schema import Report
+from copyscope_core.report.schema import Record, Report
 from copyscope_core.settings import AuditSettings
 from copyscope_core.store.runs import STATE_VARIABLE
 from copyscope_core.workflow.graph import to_json
-from copyscope_core.workflow.node_info import bundled_catalog
+from copyscope_core.workflow.node_info import bundled_catalog, is_model_file
 
 PASSED_ON = ("report.json", "report.html", "manifest.json", "chart.svg")
 SECRETS = (
@@ -42,10 +48,10 @@ def planted() -> Report:
     workflow["6"]["inputs"]["text"] = "a moonlit heron, xylograph, in the style of quokka"
     workflow["6"]["_meta"] = {"title": "zugzwang prompt"}
     workflow["7"]["inputs"]["text"] = "blurred"
-    settings = AuditSettings(
+    chosen = AuditSettings(
         seeds=2, key_prompts=("moonlit heron", "quokka"), neutral_prompt="zugzwang", baseline_checkpoint="sub/sd15.ckpt"
     )
-    plan = make_plan(workflow, bundled_catalog(), settings)
+    plan = make_plan(workflow, bundled_catalog(), chosen)
     summary = plan.summary()
     rng = np.random.default_rng(0)
     size = 1 << len(plan.players)
@@ -155,3 +161,114 @@ def test_a_private_scoring_hides_folders_and_still_verifies(tmp_path: Path, monk
     assert load_report(tmp_path / "out" / "report.json").players[0].name == "prompt 1"
     result = Verifier(tmp_path / "out", MeanColours(), sources[0], sources[1], root).run()
     assert (result.findings, result.notes) == ((), ())
+
+
+MARK = "qzx"
+"""A part of every word that is planted below, and of no word of CopyScope's."""
+
+OWN = {"schema_version", "statement", "created", "distance", "estimator", "stopped", "no_interval", "method"}
+"""Fields whose text CopyScope writes itself, the same in every report or from numbers alone."""
+
+WITH_TEXT = ("input_image", "input_matches_reference", "defective_images", "plan", "conversion", "note", "no_effect",
+             "mostly_covariance", "canary_mismatch", "other_features", "something_new")  # fmt: skip
+"""Codes of warnings that quote names or files."""
+
+FILES = {"file", "files"}
+words = st.text(st.characters(categories=["L", "M", "N"], max_codepoint=0x1FFFF), max_size=6).map(
+    lambda tail: f"{MARK}{tail}"
+)
+BETWEEN = (" ", "  ", "'", "’", '"', "“", "-", "_", ".", ", ", " (", ") ", ": ", "; ", "\n")
+FORMS = ("C:\\Users\\{}\\{}", "~/{}/{}", "/data/{}/{}", "\\\\{}\\{}", "{}/{}", "file:///{}/{}", "{}\\{}", "../{}/{}",
+         "read from /home/{}/{} and more", "“/{}” ({})", "$HOME/{}:{}")  # fmt: skip
+names = st.builds(str.join, st.sampled_from(BETWEEN), st.lists(words, min_size=1, max_size=3))
+paths = st.builds(str.format, st.sampled_from(FORMS), names, names)
+
+
+def planted_everywhere(report: dict[str, Any], draw: Callable[[], str]) -> dict[str, Any]:
+    """The report with every text that is not CopyScope's own replaced, equal ones by equal ones."""
+    known: dict[str, str] = {}
+
+    def new(text: str) -> str:
+        return known.setdefault(text, f"{draw()}{len(known)}")
+
+    def walk(value: Any, key: str) -> Any:
+        if isinstance(value, dict):
+            open_ended = key in ("environment", "settings", "workflow", "baseline_models", "preprocessing")
+            plain = {name: walk(item, name) for name, item in value.items()}
+            return plain | (
+                {new(f"{key} {name}"): walk(item, name) for name, item in value.items()} if open_ended else {}
+            )
+        if isinstance(value, list):
+            return [walk(item, key) for item in value]
+        if not isinstance(value, str) or key in OWN or not value:
+            return value
+        if key in FILES and is_model_file(value):
+            return f"{draw()}/{len(known)}/dream.safetensors"
+        return new(value)
+
+    return walk(report, "")
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_no_name_of_a_path_is_left_wherever_it_stands(data: st.DataObject) -> None:
+    """Not in any field of the report, and not in the page or the chart that are made from it."""
+    open_report = planted().model_dump(mode="json")
+    open_report["warnings"] += [{"code": code, "message": "a note"} for code in WITH_TEXT]
+    open_report["groups"] = [{"name": f"group of {p['name']}", "members": [p["name"]], "shapley": 1.0, "share": 1.0}
+                             for p in open_report["players"]]  # fmt: skip
+    for player in open_report["players"]:
+        player |= {"group": f"group of {player['name']}", "autov2": "0123456789"}
+    for image in open_report["reference"]["images"]:
+        image["matched_sha256"] = "e" * 64
+    drawn = itertools.cycle(data.draw(st.lists(paths, min_size=1, max_size=6)))
+    report = Report.model_validate(planted_everywhere(open_report, lambda: next(drawn)))
+    assert MARK in report.model_dump_json()
+    private = without_private(report)
+    for text in (private.model_dump_json(), render_html(private), chart_svg(private), summary_text(private)):
+        low = text.lower()
+        assert MARK not in low, low[max(0, low.index(MARK) - 200) :][:300]
+    assert [player.shapley for player in private.players] == [player.shapley for player in report.players]
+    assert len({player.name for player in private.players}) == len(private.players)
+
+
+def test_every_text_field_of_a_report_is_planted_above() -> None:
+    """A new field of free text is either planted, or named here as CopyScope's own."""
+    seen: set[str] = set()
+
+    def walk(value: Any, key: str) -> None:
+        for name, item in value.items() if isinstance(value, dict) else ((key, item) for item in value):
+            if isinstance(item, dict | list):
+                walk(item, name)
+            elif isinstance(item, str):
+                seen.add(name)
+
+    walk(planted().model_dump(mode="json"), "")
+    texts = {
+        name
+        for model in Record.__subclasses__() + [sub for one in Record.__subclasses__() for sub in one.__subclasses__()]
+        if model.__module__ == Record.__module__
+        for name, item in model.model_fields.items()
+        if "str" in str(item.annotation)
+    }
+    planted_there = {"autov2", "matched_sha256", "environment", "settings", "workflow"}
+    assert texts - seen - OWN == planted_there
+
+
+def test_names_of_model_files_versions_and_plain_names_stay() -> None:
+    data = planted().model_dump(mode="json")
+    data["environment"]["device"] = "cuda:0 NVIDIA GeForce RTX 4090"
+    data["environment"]["launch_flags"] += ["--reserve-vram 1.5", "--fast=C:\\Users\\x"]
+    data["settings"] |= {"distance": "kid", "output": "8", "baseline_models": {"12": "a/b.gguf", "/x": "c.gguf"}}
+    report = without_private(Report.model_validate(data))
+    assert report.environment["device"] == "cuda:0 NVIDIA GeForce RTX 4090"
+    assert report.environment["launch_flags"] == ["--cpu", "--base-directory", "--reserve-vram 1.5", "--fast"]
+    assert report.settings["distance"] == "kid"
+    assert report.settings["output"] == "8"
+    assert report.settings["baseline_models"] == {"12": "b.gguf"}
+    assert [player.name for player in report.players if player.kind == "lora"] == ["style"]
+    assert {player.node for player in report.players} == {player.node for player in planted().players}
+    assert report.players[0].absence == "replaced by the baseline"
+    assert "reference image 4, at feature distance 12.0" in report.warnings[0].message
+    assert "(node 4)" in report.warnings[0].message
+    assert report.headline.count("“") == planted().headline.count("“")
