@@ -31,7 +31,7 @@ if __package__:  # loaded by ComfyUI from custom_nodes, not by a test runner tha
     async def comfy_entrypoint():
         check_requirements()
 
-        from nodes import CopyScopeExtension, add_routes
+        from .nodes import CopyScopeExtension, add_routes
 
         add_routes()
         return CopyScopeExtension()
