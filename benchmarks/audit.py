@@ -39,6 +39,7 @@ from copyscope_core.comfyui.host import ManagedHost
 from copyscope_core.comfyui.model_files import LocalModels
 from copyscope_core.demo.demo import REFERENCE
 from copyscope_core.demo.models import make_model_folder
+from copyscope_core.evaluation.measure import Works
 from copyscope_core.features.extractor import InceptionExtractor
 from copyscope_core.files.hashes import HashCache
 from copyscope_core.files.images import pixel_hash, read_folder
@@ -227,7 +228,7 @@ async def audited(
     assert host.base_directory is not None
     local = LocalModels(host.comfyui, host.base_directory, HashCache(out / "hashes.json"), PLAIN)
     plan = make_plan(parse_graph(graph), NodeCatalog(await client.object_info(), live=True), settings)
-    audit = Audit(plan, [Server(client, host, local)], out / "run", read_folder(REFERENCE), InceptionExtractor())
+    audit = Audit(plan, [Server(client, host, local)], out / "run", Works(read_folder(REFERENCE)), InceptionExtractor())
     result = await audit.run()
 
     async def look() -> None:

@@ -28,6 +28,7 @@ from copyscope_core.comfyui.host import ManagedHost
 from copyscope_core.comfyui.model_files import LocalModels
 from copyscope_core.demo.demo import REFERENCE
 from copyscope_core.demo.models import make_model, make_model_folder
+from copyscope_core.evaluation.measure import Works
 from copyscope_core.features.extractor import InceptionExtractor
 from copyscope_core.files.hashes import HashCache
 from copyscope_core.files.images import ImageFile, read_folder
@@ -124,7 +125,9 @@ async def audit(host: ManagedHost, watch: Watch, graph: dict[str, Any], settings
         plan = make_plan(parse_graph(graph), NodeCatalog(await client.object_info(), live=True), settings)
         reference = read_folder(REFERENCE)
         servers = [Server(client, host, local)]
-        result = await Audit(plan, servers, folder / "run", reference, InceptionExtractor(), observer=watch).run()
+        result = await Audit(
+            plan, servers, folder / "run", Works(reference), InceptionExtractor(), observer=watch
+        ).run()
     assert len(result.report.coalitions) == 2 ** len(plan.players) == settings.max_coalitions
     watch.mark("report written")
 

@@ -34,15 +34,16 @@ from benchmarks.timing import heading
 from copyscope_core.audit.audit import Audit
 from copyscope_core.audit.context import ServerContext
 from copyscope_core.audit.fleet import spread
-from copyscope_core.audit.machine import Step
 from copyscope_core.comfyui.client import ComfyClient
 from copyscope_core.comfyui.errors import ServerLostError
 from copyscope_core.comfyui.host import ManagedHost
+from copyscope_core.evaluation.measure import Works
 from copyscope_core.features.extractor import FeatureExtractor, Features, InceptionExtractor
 from copyscope_core.files.images import image_of
 from copyscope_core.game.coalitions import execution_order
 from copyscope_core.observer import Observer, Quiet
 from copyscope_core.plan.plan import Plan, make_plan
+from copyscope_core.plan.steps import Step
 from copyscope_core.settings import AuditSettings
 from copyscope_core.store.entry import Entry, StoredImage
 from copyscope_core.store.keys import RunContext
@@ -268,7 +269,9 @@ def driver_cost(folder: Path, png: bytes, extractor: InceptionExtractor) -> tupl
     digest = hashlib.sha256(png).hexdigest()
     reference = image_of(png, Path("reference.png"))
     stages = _Stages()
-    audit = Audit(plan, [_Instant(f"GPU {n}", digest) for n in range(MACHINES)], folder, [reference], extractor, stages)
+    audit = Audit(
+        plan, [_Instant(f"GPU {n}", digest) for n in range(MACHINES)], folder, Works([reference]), extractor, stages
+    )
     audit.storage = _Everywhere((folder / "storage").as_uri())
     audit.storage.png = png
     asyncio.run(audit.run())

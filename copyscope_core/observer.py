@@ -1,4 +1,4 @@
-"""How long work tells what it is doing: to a terminal, to a program, or to nobody."""
+"""Progress of long work: shown on a terminal, passed to a program, or ignored."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Protocol
 
 
 class Observer(Protocol):
-    """Told about stages of work. Any method may raise to stop the work."""
+    """Is notified of stages of work. Any method may raise to stop the work."""
 
     def stage(self, name: str, total: int) -> None:
         """A stage of ``total`` steps begins; the one before it is over."""

@@ -25,7 +25,7 @@ from .run.start import continue_run
 from .types import Coalitions, Game, Reference
 
 if TYPE_CHECKING:
-    from ..copyscope_core.audit.conclude import MeasuredAudit
+    from ..copyscope_core.audit.reporting import MeasuredAudit
 
 _NOT_LINKED = object()
 
@@ -99,7 +99,8 @@ class FID(io.ComfyNode):
         distance: Any = "fid",
         clip_vision: Any = None,
     ) -> io.NodeOutput:
-        from ..copyscope_core.audit.conclude import measure_audit  # when used: ComfyUI's start stays short
+        from ..copyscope_core.audit.reporting import measure_audit  # when used: ComfyUI's start stays short
+        from ..copyscope_core.evaluation.measure import Works
 
         run: GraphRun = _first(coalitions)
         images = _reference(_first(reference_folder), reference)
@@ -110,12 +111,10 @@ class FID(io.ComfyNode):
         stored = run.stored()
         measured = measure_audit(
             replace(stored, plan=replace(stored.plan, settings=settings)),
-            images,
+            Works(images, [] if control is None else read_folder(comfyui.input_folder(control))),
             FeatureCache(run.store.features_folder, _extractor(_first(clip_vision), cls.hidden)),
             inputs,
             lambda done, total: bar.update_absolute(done, total),
-            control=[] if control is None else read_folder(comfyui.input_folder(control)),
-            distance=_first(distance),
         )
         design = next_design(measured.measurement.evaluation, settings)
         if design is None and run.closed:

@@ -15,10 +15,11 @@ from PIL.PngImagePlugin import PngInfo
 from ..copyscope_core.errors import CopyScopeError
 from ..copyscope_core.features.extractor import FeatureCache
 from ..copyscope_core.files.images import as_rgb, pixel_hash, quantise
+from ..copyscope_core.plan.steps import Step
 from ..copyscope_core.workflow.graph import to_json
 from .host.inception import host_extractor
 from .run.expansion import COLLECT, IMAGES, TURN
-from .run.graph_run import GraphRun, Step, open_run
+from .run.graph_run import GraphRun, open_run
 from .types import Coalitions
 
 CATEGORY = "CopyScope/internal"
@@ -98,13 +99,13 @@ def store_images(run: GraphRun, step: Step, images: torch.Tensor) -> None:
     pixels = [as_rgb(quantise(image)) for image in images]
     workflow = json.dumps(to_json(run.graph(step)))
     run.store.write(
-        step.key,
+        run.keys[step],
         [_png(item, workflow) for item in pixels],
         {
             "members": list(run.plan.members(step.mask)),
             "mask": step.mask,
             "offset": step.offset,
-            "again": step.kind is not None,
+            "purpose": step.purpose,
         },
     )
     cache = FeatureCache(run.store.features_folder, host_extractor())

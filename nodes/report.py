@@ -39,15 +39,16 @@ class ShapleyReport(io.ComfyNode):
 
     @classmethod
     def execute(cls, game: MeasuredRun, show_reference: bool, private: bool = False) -> io.NodeOutput:
-        from ..copyscope_core.audit.conclude import (  # when used: ComfyUI's start stays short
+        from ..copyscope_core.audit.reporting import (  # when used: ComfyUI's start stays short
             publish_audit,
             report_audit,
         )
+        from ..copyscope_core.evidence.publish import ReportOptions
         from ..copyscope_core.report.build import summary_text
 
         classes = (node.class_type for node in game.run.plan.graph.values())
         report = report_audit(game.measured, game.run.model_hashes(), comfyui.environment(classes))
-        report = publish_audit(game.measured, report, show_reference, private).report
+        report = publish_audit(game.measured, report, ReportOptions(show_reference, private)).report
         folder = game.run.store.folder
         subfolder = folder.relative_to(comfyui.runs_folder().parent).as_posix()
         text = summary_text(report)

@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from .. import __version__
 from ..comfyui.errors import ServerHangError, ServerLostError, ServerUnreachableError
 from ..errors import CopyScopeError, StoreError, describe
+from ..evaluation.measure import Works
 from ..files.atomic import read_plain, write_json_atomic
 from ..files.images import ImageFile, read_folder
 from ..observer import Observer, Quiet
@@ -120,13 +121,13 @@ class Batch:
     Attributes:
         queue: what to audit.
         out: holds everything that is written.
-        prepare: makes a queued audit of its reference and control images, to be run into a folder.
+        prepare: makes the audit of a queued one and its images, to be run into a folder.
         made_with: what else results depend on (features, options of the report), for knowing finished audits again.
     """
 
     queue: list[QueuedAudit]
     out: Path
-    prepare: Callable[[QueuedAudit, Images, Images, Path], Awaitable[Audit]]
+    prepare: Callable[[QueuedAudit, Works, Path], Awaitable[Audit]]
     made_with: dict[str, Any] = field(default_factory=dict)
     observer: Observer = field(default_factory=Quiet)
     done: list[str] = field(default_factory=list)
@@ -164,13 +165,12 @@ class Batch:
 
     async def _one(self, item: QueuedAudit, pool: RunStore) -> None:
         try:
-            reference = self._images(item.reference)
-            control = [] if item.control is None else self._images(item.control)
-            inputs = self._inputs(item, reference, control)
+            works = Works(self._images(item.reference), [] if item.control is None else self._images(item.control))
+            inputs = self._inputs(item, works)
             if self._finished(item, inputs):
                 self.skipped.append(item.id)
                 return
-            audit = await self.prepare(item, reference, control, self._folder(item))
+            audit = await self.prepare(item, works, self._folder(item))
             audit.pool = pool
             result = await audit.run()
         except (ServerLostError, ServerHangError, ServerUnreachableError, StoreError):
@@ -190,9 +190,9 @@ class Batch:
     def _record(self, item: QueuedAudit) -> Path:
         return self.out / "finished" / f"{item.id}.json"
 
-    def _inputs(self, item: QueuedAudit, reference: Images, control: Images) -> str:
+    def _inputs(self, item: QueuedAudit, works: Works) -> str:
         """A hash of all that the audit is made from, but for the servers and their models."""
-        files = [[(image.name, image.file_sha256) for image in images] for images in (reference, control)]
+        files = [[(image.name, image.file_sha256) for image in images] for images in (works.reference, works.control)]
         return _digest([__version__, self.made_with, _chosen(item), read_json(item.workflow), files])
 
     def _asked(self, item: QueuedAudit) -> str:

@@ -7,9 +7,7 @@ that the server cannot answer from its cache.
 
 from __future__ import annotations
 
-import random
-import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,26 +17,6 @@ from ..game.coalitions import label
 from ..report.schema import CanaryResult
 from ..store.entry import Entry
 from ..store.run_store import RunStore
-
-CANARIES = 2
-"""Coalitions that are run again, besides the full one, which is run twice at the beginning."""
-
-CANARY = "canary"
-"""What a canary is stored under, in the place of a nonce."""
-
-_DRAW_SEED = 20231129
-
-
-def choose_canaries(masks: Iterable[int], full: int) -> list[int]:
-    """The coalitions to run again: none of the players, and others drawn with a fixed seed."""
-    others = sorted(mask for mask in masks if mask not in (0, full))
-    drawn = random.Random(_DRAW_SEED).sample(others, min(CANARIES - 1, len(others)))  # noqa: S311 - to be repeatable
-    return [*drawn, 0]
-
-
-def fresh_nonce() -> str:
-    """A word that no prompt has had."""
-    return f"{CANARY} {secrets.token_hex(8)}"
 
 
 @dataclass(frozen=True)

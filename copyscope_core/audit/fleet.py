@@ -10,7 +10,7 @@ from typing import Generic, Protocol, TypeVar
 from ..comfyui.errors import ServerHangError, ServerLostError, ServerUnreachableError
 from ..errors import HostError
 from ..observer import Observer
-from .machine import Step
+from ..plan.steps import Step
 
 MOST_LOST = 3
 """Workers that one step may end before it is given up, lest it end them all."""
@@ -27,7 +27,7 @@ class Worker(Protocol):
 W = TypeVar("W", bound=Worker)
 
 
-async def spread(
+async def distribute(
     steps: Sequence[Step],
     workers: Sequence[W],
     work: Callable[[W, Step], Awaitable[None]],

@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ..features.extractor import FeatureExtractor, Features
 from ..observer import Observer
 from ..plan.plan import Plan
+from ..plan.steps import Step
 from ..store.entry import Entry
 from ..store.run_store import RunStore
 from .context import ServerContext
-
-
-@dataclass(frozen=True)
-class Step:
-    """One prompt: a coalition at a seed offset; ``nonce`` makes it run again although nothing has changed."""
-
-    mask: int
-    offset: int
-    nonce: str | None = None
 
 
 class Runner(Protocol):

@@ -25,11 +25,11 @@ from ..files.atomic import TEMPORARY_SUFFIX, disk_errors
 from ..files.images import image_of
 from ..observer import Observer, Quiet
 from ..plan.plan import Plan
+from ..plan.steps import Step
 from ..store.entry import Entry, make_entry
 from ..store.run_store import RunStore
 from ..store.storage import ImageStorage
 from .context import ServerContext
-from .machine import Step
 from .runner import CoalitionRunner, Server
 from .servers import ServerChoice, connected, started_host
 

@@ -25,12 +25,12 @@ from ..errors import HostError
 from ..features.extractor import FeatureExtractor, Features
 from ..observer import Observer
 from ..plan.plan import Plan
+from ..plan.steps import Step, run_nonce
 from ..store.entry import Entry
 from ..store.run_store import RunStore
 from ..workflow.graph import to_json
 from ..workflow.node_info import mapping
 from .context import ServerContext, server_context
-from .machine import Step
 
 OUTPUT_NODE = "copyscope_output"
 _RESTARTS = 2
@@ -98,7 +98,7 @@ class CoalitionRunner:
         Raises:
             HostError: the coalition cannot be run; it and, where a component is to blame, that are named.
         """
-        graph, target = self.plan.rewriter.graph(step.mask, step.offset, step.nonce)
+        graph, target = self.plan.rewriter.graph(step.mask, step.offset, run_nonce(step))
         prompt = to_json(graph)
         prompt[OUTPUT_NODE] = {"class_type": "PreviewImage", "inputs": {"images": [target.node, target.slot]}}
         try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,8 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..distances.registry import DistanceName
 from ..errors import GameError, ImageError, StoreError, describe
-from ..evaluation.measure import measure
-from ..evidence.publish import publish
+from ..evaluation.measure import Works, measure
+from ..evidence.publish import ReportOptions, publish
 from ..features.extractor import FeatureCache, FeatureExtractor, InceptionExtractor
 from ..files.images import ImageFile, read_folder
 from ..game.table import check_players, coalition_label, mask_of, require_complete
@@ -119,24 +118,20 @@ class Score:
 
     Attributes:
         folder: holds ``game.json`` and the coalitions' folders.
-        reference: the rights holder's images.
+        works: what the coalitions are compared with.
         out: where report and features are written.
         extractor: of features; None: the bundled Inception on the CPU.
-        show_reference: whether the HTML report embeds reference images.
-        private: leave prompts, paths and images of the reference out of the report.
-        control: unrelated images of the same kind; empty: none.
+        options: what the report shows.
         distance: what v(S) is made of.
     """
 
     folder: Path
-    reference: Sequence[ImageFile]
+    works: Works
     out: Path
     extractor: FeatureExtractor | None = None
     observer: Observer = field(default_factory=Quiet)
-    show_reference: bool = True
-    control: Sequence[ImageFile] = ()
+    options: ReportOptions = field(default_factory=ReportOptions)
     distance: DistanceName = "fid"
-    private: bool = False
 
     def run(self) -> ScoreResult:
         """Read, measure, and write ``report.json`` and ``report.html``.
@@ -175,10 +170,9 @@ class Score:
         found = measure(
             game.players,
             load,
-            self.reference,
+            self.works,
             cache,
             lambda done, _: self.observer.step(done, "coalitions"),
-            control=self.control,
             distance=self.distance,
         )
         _same_seeds(game, seeds)
@@ -199,9 +193,8 @@ class Score:
             report,
             self.out,
             paths,
-            [image.path for image in self.reference],
-            show_reference=self.show_reference,
-            private=self.private,
+            [image.path for image in self.works.reference],
+            self.options,
         )
         return ScoreResult(published.report, published.json_path, published.html_path)
 

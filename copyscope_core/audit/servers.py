@@ -84,11 +84,11 @@ async def connected(choice: ServerChoice, host: ManagedHost | None) -> AsyncIter
             if client.url in [server.name for server in servers]:
                 raise HostError(f"The server {client.url} is given twice; name each one once.")
             stats = await client.system_stats()
-            servers.append(Server(client, host, _local_models(choice, stats)))
+            servers.append(Server(client, host, local_models(choice, stats)))
         yield servers
 
 
-def _local_models(choice: ServerChoice, stats: Mapping[str, Any]) -> LocalModels | None:
+def local_models(choice: ServerChoice, stats: Mapping[str, Any]) -> LocalModels | None:
     """Where the server's files are, if its folder was named. The server's own flags say which base directory it has."""
     if choice.comfyui is None:
         return None

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ..comfyui.client import ComfyClient
 from ..comfyui.host import ManagedHost
 from ..errors import WorkflowError
+from ..evaluation.measure import Works
+from ..evidence.publish import ReportOptions
 from ..features.extractor import FeatureExtractor
-from ..files.images import ImageFile
-from ..observer import Observer
+from ..observer import Observer, Quiet
 from ..plan.own_nodes import embedded_settings
 from ..plan.plan import Plan, make_plan
 from ..settings import AuditSettings
@@ -22,7 +23,7 @@ from ..workflow.graph import parse_graph, read_json
 from ..workflow.node_info import NodeCatalog, bundled_catalog
 from ..workflow.ui.convert import convert, is_ui_format
 from .audit import Audit, AuditResult
-from .batch import Batch, Images, QueuedAudit
+from .batch import Batch, QueuedAudit
 from .machine import Machine
 from .servers import ServerChoice, connected, started_host
 
@@ -44,7 +45,7 @@ async def machines(choice: ServerChoice, host: ManagedHost | None, observer: Obs
 
 
 async def plan_workflow(
-    workflow: Path, settings: AuditSettings, client: Machine | ComfyClient | None
+    workflow: Path, settings: AuditSettings, machine: Machine | None
 ) -> tuple[Plan, list[dict[str, str]]]:
     """Read, convert and plan a workflow; also what its conversion left out, as records for the report.
 
@@ -56,7 +57,7 @@ async def plan_workflow(
         HostError: the server cannot be reached.
     """
     data = read_json(workflow)
-    info: Mapping[str, Any] | None = None if client is None else await client.object_info()
+    info: Mapping[str, Any] | None = None if machine is None else await machine.object_info()
     notes: tuple[str, ...] = ()
     if is_ui_format(data):
         if info is None:
@@ -72,15 +73,18 @@ async def plan_workflow(
     return plan, [{"code": "conversion", "message": f"In converting the workflow: {note}."} for note in notes]
 
 
-def run_plan(workflow: Path, settings: AuditSettings, choice: ServerChoice, observer: Observer) -> dict[str, Any]:
-    """What ``copyscope plan`` prints. Raises CopyScopeError."""
+def run_plan(
+    workflow: Path, settings: AuditSettings, choice: ServerChoice, observer: Observer | None = None
+) -> dict[str, Any]:
+    """What an audit would do, as ``copyscope plan --json`` prints it. Raises CopyScopeError."""
+    observer = observer or Quiet()
 
     async def work(host: ManagedHost | None) -> dict[str, Any]:
         if not choice.given:
             plan, notes = await plan_workflow(workflow, settings, None)
         else:
-            async with connected(choice, host) as servers:
-                plan, notes = await plan_workflow(workflow, settings, servers[0].client)
+            async with machines(choice, host, observer) as servers:
+                plan, notes = await plan_workflow(workflow, settings, servers[0])
         summary = plan.summary()
         return {**summary, "warnings": [*summary["warnings"], *(note["message"] for note in notes)]}
 
@@ -90,26 +94,38 @@ def run_plan(workflow: Path, settings: AuditSettings, choice: ServerChoice, obse
 
 def run_audit(
     workflow: Path,
-    reference: list[ImageFile],
+    works: Works,
     out: Path,
     settings: AuditSettings,
     choice: ServerChoice,
-    observer: Observer,
-    extractor: FeatureExtractor,
-    show_reference: bool = True,
-    control: Sequence[ImageFile] = (),
-    private: bool = False,
+    *,
+    extractor: FeatureExtractor | None = None,
+    options: ReportOptions | None = None,
     storage: ImageStorage | None = None,
+    observer: Observer | None = None,
 ) -> AuditResult:
-    """What ``copyscope audit`` does. Raises CopyScopeError."""
+    """Audit a workflow file: what ``copyscope audit`` does.
+
+    Args:
+        workflow: in API or UI format.
+        works: what its images are compared with.
+        out: the run folder.
+        choice: the ComfyUI that runs it.
+        extractor: of features; None: the bundled Inception on the CPU.
+        options: what the report shows.
+        storage: where images go instead of the run folder.
+
+    Raises:
+        CopyScopeError: see :meth:`Audit.run` and :func:`plan_workflow`.
+    """
+    observer = observer or Quiet()
 
     async def work(host: ManagedHost | None) -> AuditResult:
         async with machines(choice, host, observer) as servers:
             plan, notes = await plan_workflow(workflow, settings, servers[0])
             audit = Audit(
-                plan, servers, out, reference, extractor, observer, show_reference, notes, control, private=private
+                plan, servers, out, works, extractor, observer, options or ReportOptions(), notes, storage=storage
             )
-            audit.storage = storage
             return await audit.run()
 
     with started_host(choice, out, observer) as host:
@@ -120,23 +136,21 @@ def run_batch(
     queue: list[QueuedAudit],
     out: Path,
     choice: ServerChoice,
-    observer: Observer,
+    *,
     extractor: FeatureExtractor,
-    show_reference: bool = True,
-    private: bool = False,
+    options: ReportOptions | None = None,
+    observer: Observer | None = None,
 ) -> Batch:
-    """What ``copyscope batch`` does. Raises CopyScopeError."""
-    made_with = {"features": extractor.id, "show_reference": show_reference, "private": private}
+    """Audit a queue: what ``copyscope batch`` does. Raises CopyScopeError."""
+    observer, options = observer or Quiet(), options or ReportOptions()
+    made_with = {"features": extractor.id, **asdict(options)}
 
     async def work(host: ManagedHost | None) -> Batch:
         async with machines(choice, host, observer) as servers:
 
-            async def prepare(item: QueuedAudit, reference: Images, control: Images, folder: Path) -> Audit:
+            async def prepare(item: QueuedAudit, works: Works, folder: Path) -> Audit:
                 plan, notes = await plan_workflow(item.workflow, item.settings, servers[0])
-                return Audit(
-                    plan, servers, folder, reference, extractor, observer, show_reference, notes, control,
-                    private=private,
-                )  # fmt: skip
+                return Audit(plan, servers, folder, works, extractor, observer, options, notes)
 
             batch = Batch(queue, out, prepare, made_with, observer)
             await batch.run()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -11,6 +11,7 @@ from . import options as opt
 from .terminal import observer, print_json, say, table
 
 
+@opt.grouped(extractor=opt.extractor, storage=opt.storage)
 def verify(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Run folder: what --out named.")],
     reference: Annotated[
@@ -21,19 +22,16 @@ def verify(
         Path | None, typer.Option("--images", help="The folder that was scored, if it is not where it was.")
     ] = None,
     full: Annotated[bool, typer.Option("--full", help="Compute the features of all images again.")] = False,
-    storage: opt.Storage = None,
-    features: opt.Features = None,
-    device: opt.Device = "auto",
+    storage: Any = None,
+    extractor: Any = None,
     json: opt.Json = False,
 ) -> None:
     """Hash everything, compute every number again, and name what was changed. Exit code 1 if anything was."""
     from ..evidence.verify import Verifier
     from ..report.text import printable
 
-    extractor = opt.pick_extractor(features, device)
-    elsewhere = opt.pick_storage(storage)
     with observer() as shown:
-        result = Verifier(folder, extractor, reference, control, images, full, elsewhere, shown).run()
+        result = Verifier(folder, extractor, reference, control, images, full, storage, shown).run()
     if json:
         print_json(result.as_json())
     else:

@@ -6,14 +6,20 @@ sentence and exit code 2; Ctrl-C is exit code 130.
 
 from __future__ import annotations
 
+import contextlib
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
 from .. import __version__
+from ..audit.servers import ServerChoice
 from ..errors import CopyScopeError
+from ..evaluation.measure import Works
+from ..evidence.publish import ReportOptions
+from ..settings import AuditSettings
 from . import evidence as cli_evidence
 from . import options as opt
 from .terminal import complain, observer, prepare_streams, print_json, say, size_text, table
@@ -55,43 +61,12 @@ def _root(
 
 
 @app.command()
-def plan(
-    workflow: opt.Workflow,
-    settings_file: opt.SettingsFile = None,
-    players: opt.Players = None,
-    lock: opt.Lock = None,
-    baseline_checkpoint: opt.BaselineCheckpoint = None,
-    baseline_vae: opt.BaselineVae = None,
-    baseline_model: opt.BaselineModel = None,
-    key_prompt: opt.KeyPrompt = None,
-    neutral_prompt: opt.NeutralPrompt = None,
-    image_player: opt.ImagePlayer = None,
-    seeds: opt.Seeds = None,
-    max_coalitions: opt.MaxCoalitions = None,
-    budget: opt.Budget = None,
-    target_width: opt.TargetWidth = None,
-    estimator: opt.Estimator = None,
-    group: opt.Group = None,
-    output: opt.OutputNode = None,
-    allow_paid_nodes: opt.AllowPaid = False,
-    server: opt.Server = None,
-    comfyui: opt.ComfyUI = None,
-    base_directory: opt.BaseDirectory = None,
-    comfyui_arg: opt.ComfyUIArg = None,
-    json: opt.Json = False,
-) -> None:
+@opt.grouped(settings=opt.audit_settings, choice=opt.servers)
+def plan(workflow: opt.Workflow, settings: AuditSettings, choice: ServerChoice, json: opt.Json = False) -> None:
     """Say what an audit would do: players, absence rules, coalitions, images. Runs nothing."""
-    from ..audit.servers import ServerChoice
     from ..audit.session import run_plan
     from .audit import print_plan
 
-    settings = opt.make_settings(
-        settings_file, baseline_model, group, players=players, lock=lock, baseline_checkpoint=baseline_checkpoint,
-        baseline_vae=baseline_vae, key_prompts=key_prompt, neutral_prompt=neutral_prompt, image_players=image_player,
-        seeds=seeds, max_coalitions=max_coalitions, budget=budget, target_width=target_width, estimator=estimator,
-        output=output, allow_paid_nodes=allow_paid_nodes,
-    )  # fmt: skip
-    choice = ServerChoice((server,) if server else (), comfyui, base_directory, tuple(comfyui_arg or ()))
     with observer() as shown:
         summary = run_plan(workflow, settings, choice, shown)
     if json:
@@ -101,102 +76,50 @@ def plan(
 
 
 @app.command()
+@opt.grouped(
+    settings=opt.audit_settings, choice=opt.servers, storage=opt.storage, works=opt.works, extractor=opt.extractor,
+    options=opt.report_options,
+)  # fmt: skip
 def audit(
     workflow: opt.Workflow,
-    reference: opt.Reference,
+    works: Works,
     out: opt.Out,
-    settings_file: opt.SettingsFile = None,
-    players: opt.Players = None,
-    lock: opt.Lock = None,
-    baseline_checkpoint: opt.BaselineCheckpoint = None,
-    baseline_vae: opt.BaselineVae = None,
-    baseline_model: opt.BaselineModel = None,
-    key_prompt: opt.KeyPrompt = None,
-    neutral_prompt: opt.NeutralPrompt = None,
-    image_player: opt.ImagePlayer = None,
-    seeds: opt.Seeds = None,
-    max_coalitions: opt.MaxCoalitions = None,
-    budget: opt.Budget = None,
-    target_width: opt.TargetWidth = None,
-    estimator: opt.Estimator = None,
-    group: opt.Group = None,
-    output: opt.OutputNode = None,
-    allow_paid_nodes: opt.AllowPaid = False,
-    server: opt.Servers = None,
-    comfyui: opt.ComfyUI = None,
-    base_directory: opt.BaseDirectory = None,
-    comfyui_arg: opt.ComfyUIArg = None,
-    timeout: opt.Timeout = 900.0,
-    ray: opt.Ray = None,
-    storage: opt.Storage = None,
-    control: opt.Control = None,
-    distance: opt.Distance = None,
-    features: opt.Features = None,
-    device: opt.Device = "auto",
-    hide_reference: opt.HideReference = False,
-    private: opt.Private = False,
+    settings: AuditSettings,
+    choice: ServerChoice,
+    storage: Any,
+    extractor: Any,
+    options: ReportOptions,
     json: opt.Json = False,
 ) -> None:
     """Run a workflow for every coalition of its components and report each one's contribution."""
-    from ..audit.servers import ServerChoice
     from ..audit.session import run_audit
-    from ..files.images import read_folder
 
-    settings = opt.make_settings(
-        settings_file, baseline_model, group, players=players, lock=lock, baseline_checkpoint=baseline_checkpoint,
-        baseline_vae=baseline_vae, key_prompts=key_prompt, neutral_prompt=neutral_prompt, image_players=image_player,
-        seeds=seeds, max_coalitions=max_coalitions, budget=budget, target_width=target_width, estimator=estimator,
-        output=output, allow_paid_nodes=allow_paid_nodes, distance=opt.pick_distance(distance),
-    )  # fmt: skip
-    choice = ServerChoice(tuple(server or ()), comfyui, base_directory, tuple(comfyui_arg or ()), timeout, ray)
-    elsewhere = opt.pick_storage(storage)
-    images = read_folder(reference)
-    unrelated = [] if control is None else read_folder(control)
-    extractor = opt.pick_extractor(features, device)
-    try:
-        with observer() as shown:
-            result = run_audit(
-                workflow, images, out, settings, choice, shown, extractor, not hide_reference, unrelated, private,
-                elsewhere,
-            )  # fmt: skip
-    except KeyboardInterrupt:
-        complain(f"Interrupted. What is finished is kept in {out}; run the same command again to go on.")
-        raise typer.Exit(130) from None
+    with _interruptible(out), observer() as shown:
+        result = run_audit(
+            workflow, works, out, settings, choice, extractor=extractor, options=options, storage=storage,
+            observer=shown,
+        )  # fmt: skip
     _print_report(result.report, result.html_path, json)
 
 
 @app.command()
+@opt.grouped(settings=opt.audit_settings, choice=opt.servers, extractor=opt.extractor, options=opt.report_options)
 def batch(
     queue: Annotated[Path, typer.Argument(metavar="QUEUE.jsonl", help="An audit a line: workflow, reference, …")],
-    out: Annotated[Path, typer.Option("--out", help="Folder of all run folders and results.parquet.")],
-    settings_file: opt.SettingsFile = None,
-    seeds: opt.Seeds = None,
-    server: opt.Servers = None,
-    comfyui: opt.ComfyUI = None,
-    base_directory: opt.BaseDirectory = None,
-    comfyui_arg: opt.ComfyUIArg = None,
-    timeout: opt.Timeout = 900.0,
-    ray: opt.Ray = None,
-    features: opt.Features = None,
-    device: opt.Device = "auto",
-    hide_reference: opt.HideReference = False,
-    private: opt.Private = False,
+    out: Annotated[Path, typer.Option("--out", help="Folder of all run folders and results.parquet.", metavar="DIR")],
+    settings: AuditSettings,
+    choice: ServerChoice,
+    extractor: Any,
+    options: ReportOptions,
     json: opt.Json = False,
 ) -> None:
     """Run the audits of a queue; what they have in common is computed once. Exit code 1 if any of them failed."""
     from ..audit.batch import RESULTS_FILE, read_queue
-    from ..audit.servers import ServerChoice
     from ..audit.session import run_batch
 
-    listed = read_queue(queue, opt.make_settings(settings_file, seeds=seeds))
-    choice = ServerChoice(tuple(server or ()), comfyui, base_directory, tuple(comfyui_arg or ()), timeout, ray)
-    extractor = opt.pick_extractor(features, device)
-    try:
-        with observer() as shown:
-            result = run_batch(listed, out, choice, shown, extractor, not hide_reference, private)
-    except KeyboardInterrupt:
-        complain(f"Interrupted. What is finished is kept in {out}; run the same command again to go on.")
-        raise typer.Exit(130) from None
+    listed = read_queue(queue, settings)
+    with _interruptible(out), observer() as shown:
+        result = run_batch(listed, out, choice, extractor=extractor, options=options, observer=shown)
     if json:
         print_json(
             {
@@ -219,34 +142,21 @@ def batch(
 
 
 @app.command()
+@opt.grouped(distance=opt.distance, works=opt.works, extractor=opt.extractor, options=opt.report_options)
 def score(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Holds game.json and one folder a coalition.")],
-    reference: opt.Reference,
+    works: Works,
     out: opt.Out,
-    control: opt.Control = None,
-    distance: opt.Distance = None,
-    features: opt.Features = None,
-    device: opt.Device = "auto",
-    hide_reference: opt.HideReference = False,
-    private: opt.Private = False,
+    distance: Any,
+    extractor: Any,
+    options: ReportOptions,
     json: opt.Json = False,
 ) -> None:
     """Report the contributions from images of the coalitions that are on disk already."""
-    from ..audit.score import Score, read_game
-    from ..files.images import read_folder
+    from ..audit.score import Score
 
-    measured = opt.pick_distance(distance) or "fid"
-    read_game(folder)
-    images = read_folder(reference)
-    unrelated = [] if control is None else read_folder(control)
-    extractor = opt.pick_extractor(features, device)
-    try:
-        with observer() as shown:
-            scoring = Score(folder, images, out, extractor, shown, not hide_reference, unrelated, measured, private)
-            result = scoring.run()
-    except KeyboardInterrupt:
-        complain(f"Interrupted. Features that are finished are kept in {out}; run the same command again to go on.")
-        raise typer.Exit(130) from None
+    with _interruptible(out), observer() as shown:
+        result = Score(folder, works, out, extractor, shown, options, distance).run()
     _print_report(result.report, result.html_path, json)
 
 
@@ -255,11 +165,11 @@ app.command()(cli_evidence.compare)
 
 
 @app.command()
+@opt.grouped(extractor=opt.extractor)
 def fid(
     dir_a: Annotated[Path, typer.Argument(metavar="DIR_A", help="Folder of images.")],
     dir_b: Annotated[Path, typer.Argument(metavar="DIR_B", help="Folder of images to compare them with.")],
-    features: opt.Features = None,
-    device: opt.Device = "auto",
+    extractor: Any,
     json: opt.Json = False,
 ) -> None:
     """Print the Fréchet Inception Distance and the kernel distance of two folders of images."""
@@ -269,7 +179,7 @@ def fid(
     from ..files.images import read_folder
 
     sides = [read_folder(dir_a), read_folder(dir_b)]
-    cache = FeatureCache(None, opt.pick_extractor(features, device))
+    cache = FeatureCache(None, extractor)
     with observer() as shown:
         rows = []
         for folder, images in zip((dir_a, dir_b), sides, strict=True):
@@ -400,12 +310,8 @@ def demo(
 
     found = find_comfyui(comfyui)
     chosen = opt.pick_device(device)
-    try:
-        with observer() as shown:
-            report, html_path = run_demo(out, found, shown, chosen)
-    except KeyboardInterrupt:
-        complain(f"Interrupted. What is finished is kept in {out}; run the same command again to go on.")
-        raise typer.Exit(130) from None
+    with _interruptible(out), observer() as shown:
+        report, html_path = run_demo(out, found, shown, chosen)
     if not json:
         say(
             table(
@@ -415,6 +321,16 @@ def demo(
         )
         say()
     _print_report(report, html_path, json)
+
+
+@contextlib.contextmanager
+def _interruptible(out: Path) -> Iterator[None]:
+    """Ctrl-C says how to go on, and is exit code 130."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        complain(f"Interrupted. What is finished is kept in {out}; run the same command again to go on.")
+        raise typer.Exit(130) from None
 
 
 def _print_report(report: object, html_path: Path, json: bool) -> None:

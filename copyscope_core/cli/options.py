@@ -1,34 +1,38 @@
-"""Options that several commands share, and how they become settings."""
+"""Options that several commands share, and what they become: settings, servers, works, an extractor.
+
+A group of options is written once, as a function from options to what they stand for; :func:`grouped` gives a command
+the options of its groups.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+import inspect
+import typing
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 from pydantic import ValidationError
+from pydantic.fields import FieldInfo
 
-from ..audit.servers import DEFAULT_SERVER, SERVER_VARIABLE
+from ..audit.servers import DEFAULT_SERVER, SERVER_VARIABLE, ServerChoice
 from ..errors import CopyScopeError, describe
+from ..evaluation.measure import Works
+from ..evidence.publish import ReportOptions
 from ..settings import AuditSettings, load_settings, parse_groups
 
 if TYPE_CHECKING:
     from ..distances.registry import DistanceName
-    from ..features.extractor import FeatureExtractor
-    from ..store.storage import ImageStorage
-
 
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print one JSON object to stdout and nothing else.")]
 Workflow: TypeAlias = Annotated[Path, typer.Argument(help="Workflow file, in API or UI format.", show_default=False)]
-Reference: TypeAlias = Annotated[
-    Path, typer.Option("--reference", help="Folder of the rights holder's images.", show_default=False)
+Out: TypeAlias = Annotated[
+    Path, typer.Option("--out", help="Run folder: images, features and the report.", show_default=False, metavar="DIR")
 ]
-Control: TypeAlias = Annotated[
-    Path | None, typer.Option("--control", help="Folder of unrelated works of the same kind, to compare with.")
-]
-Distance: TypeAlias = Annotated[
-    str | None, typer.Option("--distance", help="What is measured: fid, kid, mmd, fid_infinity. [default: fid]")
+Device: TypeAlias = Annotated[
+    str, typer.Option(help="Where features are computed: auto, cpu, cuda, mps …", metavar="DEVICE")
 ]
 Features: TypeAlias = Annotated[
     Path | None,
@@ -36,154 +40,236 @@ Features: TypeAlias = Annotated[
         "--features", help="Folder of a local CLIP, SigLIP or DINOv2 model, instead of FID's Inception.", metavar="DIR"
     ),
 ]
-Out: TypeAlias = Annotated[
-    Path, typer.Option("--out", help="Run folder: images, features and the report.", show_default=False)
-]
-Device: TypeAlias = Annotated[str, typer.Option(help="Where features are computed: auto, cpu, cuda, mps …")]
-HideReference: TypeAlias = Annotated[
-    bool, typer.Option("--hide-reference", help="Embed no reference images in the HTML report.")
-]
-Private: TypeAlias = Annotated[
-    bool, typer.Option("--private", help="Leave prompts, paths and the reference's images out of the report.")
-]
-SettingsFile: TypeAlias = Annotated[
-    Path | None, typer.Option("--settings", help="JSON file of settings; options given here win over it.")
-]
-Seeds: TypeAlias = Annotated[int | None, typer.Option(help="Seed offsets per coalition. [default: 8]")]
-Players: TypeAlias = Annotated[
-    list[str] | None,
-    typer.Option("--players", help="Only this component is a player (name, node id or kind); may be repeated."),
-]
-Lock: TypeAlias = Annotated[
-    list[str] | None,
-    typer.Option("--lock", help="This component is always present (name, node id or kind); may be repeated."),
-]
-BaselineCheckpoint: TypeAlias = Annotated[
-    str | None, typer.Option(help="Checkpoint that stands where the workflow's own is absent.")
-]
-BaselineVae: TypeAlias = Annotated[
-    str | None, typer.Option(help="VAE file that stands where the workflow's own is absent.")
-]
-BaselineModel: TypeAlias = Annotated[
-    list[str] | None,
-    typer.Option(help="NODE=FILE: stands where the UNET or CLIP loader NODE is absent; may be repeated."),
-]
-KeyPrompt: TypeAlias = Annotated[
-    list[str] | None, typer.Option(help="Phrase of the positive text that is a player; may be repeated.")
-]
-NeutralPrompt: TypeAlias = Annotated[
-    str | None, typer.Option(help="Text that stands where the positive text is absent.")
-]
-ImagePlayer: TypeAlias = Annotated[
-    list[str] | None, typer.Option(help="Node id of an image loader that is a player; may be repeated.")
-]
-OutputNode: TypeAlias = Annotated[
-    str | None, typer.Option("--output", help="Node id whose image is audited, where there are several.")
-]
-MaxCoalitions: TypeAlias = Annotated[int | None, typer.Option(help="Larger games are refused. [default: 256]")]
-Budget: TypeAlias = Annotated[
-    int | None, typer.Option(help="Run a sample of at most so many coalitions, where the exact value needs more.")
-]
-TargetWidth: TypeAlias = Annotated[
-    float | None, typer.Option(help="With --budget: stop when no share's 95% interval is wider, such as 0.1.")
-]
-Estimator: TypeAlias = Annotated[
-    str | None, typer.Option(help="With --budget: regression or permutation. [default: regression]")
-]
-Group: TypeAlias = Annotated[
-    list[str] | None,
-    typer.Option("--group", help="NAME=PLAYER,PLAYER: players that join together (Owen value); may be repeated."),
-]
-AllowPaid: TypeAlias = Annotated[bool, typer.Option("--allow-paid-nodes", help="Run nodes that call paid services.")]
-Server: TypeAlias = Annotated[
-    str | None,
-    typer.Option(help=f"Address of a running ComfyUI. [default: ${SERVER_VARIABLE}, else {DEFAULT_SERVER}]"),
-]
-Servers: TypeAlias = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--server",
-        help="Address of a running ComfyUI; several share the work. "
-        f"[default: ${SERVER_VARIABLE}, else {DEFAULT_SERVER}]",
-    ),
-]
-ComfyUI: TypeAlias = Annotated[
-    Path | None,
-    typer.Option("--comfyui", help="ComfyUI folder; it is started and stopped, unless --server is given too."),
-]
-BaseDirectory: TypeAlias = Annotated[
-    Path | None, typer.Option(help="The ComfyUI's base directory (models, input …), if not its folder.")
-]
-ComfyUIArg: TypeAlias = Annotated[
-    list[str] | None,
-    typer.Option("--comfyui-arg", help="Launch flag for the ComfyUI that is started; may be repeated."),
-]
-Ray: TypeAlias = Annotated[
+Distance: TypeAlias = Annotated[
     str | None,
     typer.Option(
-        "--ray",
-        help="Ray cluster (auto, local, HOST:PORT) whose nodes each start the ComfyUI of --comfyui.",
-        metavar="ADDRESS",
+        "--distance", help="What is measured: fid, kid, mmd, fid_infinity. [default: fid]", metavar="DISTANCE"
     ),
-]
-Storage: TypeAlias = Annotated[
-    str | None,
-    typer.Option(
-        "--storage", help="Where images go instead of the run folder: s3://…, gs://…, file://…", metavar="URL"
-    ),
-]
-Timeout: TypeAlias = Annotated[
-    float, typer.Option(min=1, help="Seconds without progress after which the server counts as hung.")
 ]
 
+FLAGS = {
+    "baseline_models": "--baseline-model",
+    "key_prompts": "--key-prompt",
+    "image_players": "--image-player",
+    "groups": "--group",
+}
+"""Flags of settings that may be repeated and are named by one of their values."""
 
-def make_settings(
-    file: Path | None,
-    baseline_models: Sequence[str] | None = None,
-    groups: Sequence[str] | None = None,
-    **options: Any,
-) -> AuditSettings:
-    """Settings from a file, with the options that were given laid over them.
+METAVARS = {
+    "players": "NAME", "lock": "NAME", "baseline_checkpoint": "FILE", "baseline_vae": "FILE",
+    "baseline_models": "NODE=FILE", "key_prompts": "TEXT", "neutral_prompt": "TEXT", "image_players": "NODE",
+    "output": "NODE", "distance": "DISTANCE", "estimator": "ESTIMATOR", "groups": "NAME=PLAYER,PLAYER",
+    "target_width": "WIDTH", "seeds": "N", "max_coalitions": "N", "budget": "N",
+}  # fmt: skip
+
+
+def grouped(**groups: Callable[..., Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the options of groups: its parameter of a group's name takes what the group makes of them.
+
+    Args:
+        groups: parameter → function whose own parameters are the options; called in the order given.
+    """
+    options = {name: inspect.signature(group, eval_str=True).parameters for name, group in groups.items()}
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        parameters: list[inspect.Parameter] = []
+        for name, parameter in inspect.signature(command, eval_str=True).parameters.items():
+            parameters.extend(options[name].values() if name in options else [parameter])
+
+        @functools.wraps(command)
+        def run(**given: Any) -> None:
+            for name, group in groups.items():
+                made = group(**{option: given.pop(option) for option in options[name]})
+                given[name] = made
+            command(**given)
+
+        keyword = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters]
+        run.__signature__ = inspect.Signature(keyword)  # type: ignore[attr-defined]
+        run.__annotations__ = {parameter.name: parameter.annotation for parameter in keyword}
+        return run
+
+    return decorate
+
+
+def audit_settings(settings_file: Path | None = None, **options: Any) -> AuditSettings:
+    """Settings from a file, with the options that were given laid over them; an option for each field.
 
     Raises:
         CopyScopeError: the file cannot be used, or an option does not fit.
     """
-    base = AuditSettings() if file is None else load_settings(file)
-    given = {name: value for name, value in options.items() if value is not None and value is not False}
-    if baseline_models:
-        pairs = [item.partition("=") for item in baseline_models]
-        if not all(node and name for node, _, name in pairs):
-            raise CopyScopeError("--baseline-model must be NODE=FILE, such as 12=flux1-dev.safetensors.")
-        given["baseline_models"] = {**base.baseline_models, **{node: name for node, _, name in pairs}}
-    if groups:
-        given["groups"] = {**base.groups, **parse_groups(groups)}
+    base = AuditSettings() if settings_file is None else load_settings(settings_file)
+    given = {name: value for name, value in options.items() if value is not None and value is not False and value != []}
+    if "distance" in given:
+        given["distance"] = pick_distance(given["distance"])
+    if "baseline_models" in given:
+        given["baseline_models"] = {**base.baseline_models, **_pairs(given["baseline_models"])}
+    if "groups" in given:
+        given["groups"] = {**base.groups, **parse_groups(given["groups"])}
     try:
         return AuditSettings.model_validate({**base.model_dump(exclude_unset=True), **given})
     except ValidationError as error:
         raise CopyScopeError(f"The settings do not fit: {describe(error)}.") from error
 
 
-def pick_storage(url: str | None) -> ImageStorage | None:
-    """Where images go instead of the run folder; None: into it.
+def _pairs(texts: list[str]) -> dict[str, str]:
+    pairs = [text.partition("=") for text in texts]
+    if not all(node and name for node, _, name in pairs):
+        raise CopyScopeError("--baseline-model must be NODE=FILE, such as 12=flux1-dev.safetensors.")
+    return {node: name for node, _, name in pairs}
+
+
+def _setting(name: str, field: FieldInfo) -> inspect.Parameter:
+    """The option of a field of the settings."""
+    repeated = typing.get_origin(field.annotation) in (tuple, dict)
+    kind: Any = list[str] if repeated else field.annotation
+    choices = typing.get_args(kind) if typing.get_origin(kind) is typing.Literal else ()
+    note = " (may be repeated)" if repeated else f": {', '.join(choices)}" if choices else ""
+    text = f"{(field.description or '').rstrip('.')}{note}."
+    if not repeated and field.default not in (None, "", False):
+        text += f" [default: {field.default}]"
+    flag = FLAGS.get(name, f"--{name.replace('_', '-')}")
+    option = typer.Option(flag, help=text, show_default=False, metavar=METAVARS.get(name))
+    if kind is bool:
+        return inspect.Parameter(
+            name, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Annotated[bool, option]
+        )
+    plain = str if choices else kind
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[plain | None, option]
+    )
+
+
+audit_settings.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+    [
+        inspect.Parameter(
+            "settings_file",
+            inspect.Parameter.KEYWORD_ONLY,
+            default=None,
+            annotation=Annotated[
+                Path | None,
+                typer.Option("--settings", help="JSON file of settings; options win over it.", metavar="FILE"),
+            ],
+        ),
+        *(_setting(name, field) for name, field in AuditSettings.model_fields.items()),
+    ]
+)
+
+
+def servers(
+    server: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--server",
+            help="Address of a running ComfyUI; several share the work. "
+            f"[default: ${SERVER_VARIABLE}, else {DEFAULT_SERVER}]",
+            metavar="URL",
+        ),
+    ] = None,
+    comfyui: Annotated[
+        Path | None,
+        typer.Option(help="ComfyUI folder; it is started and stopped, unless --server is given too.", metavar="DIR"),
+    ] = None,
+    base_directory: Annotated[
+        Path | None,
+        typer.Option(help="The ComfyUI's base directory (models, input …), if not its folder.", metavar="DIR"),
+    ] = None,
+    comfyui_arg: Annotated[
+        list[str] | None,
+        typer.Option(help="Launch flag for the ComfyUI that is started; may be repeated.", metavar="FLAG"),
+    ] = None,
+    timeout: Annotated[
+        float,
+        typer.Option(min=1, help="Seconds without progress after which a server counts as hung.", metavar="SECONDS"),
+    ] = 900.0,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            help="Ray cluster (auto, local, HOST:PORT) whose nodes each start the ComfyUI of --comfyui.",
+            metavar="ADDRESS",
+        ),
+    ] = None,
+) -> ServerChoice:
+    """Which ComfyUI runs the workflow."""
+    return ServerChoice(tuple(server or ()), comfyui, base_directory, tuple(comfyui_arg or ()), timeout, ray)
+
+
+def works(
+    reference: Annotated[
+        Path, typer.Option(help="Folder of the rights holder's images.", show_default=False, metavar="DIR")
+    ],
+    control: Annotated[
+        Path | None, typer.Option(help="Folder of unrelated works of the same kind, to compare with.", metavar="DIR")
+    ] = None,
+) -> Works:
+    """What the coalitions are compared with.
+
+    Raises:
+        ImageError: a folder is missing or empty, or holds what is no image.
+    """
+    from ..files.images import read_folder
+
+    return Works(read_folder(reference), [] if control is None else read_folder(control))
+
+
+def extractor(features: Features = None, device: Device = "auto") -> Any:
+    """The ``FeatureExtractor``: FID's Inception, or the model in a folder.
+
+    Raises:
+        CopyScopeError: there is no such device, or the folder does not hold such a model.
+    """
+    from ..features.extractor import InceptionExtractor
+
+    chosen = pick_device(device)
+    if features is None:
+        return InceptionExtractor(chosen)
+    from ..features.local_models import VisionModelExtractor
+
+    return VisionModelExtractor(features, chosen)
+
+
+def report_options(
+    hide_reference: Annotated[bool, typer.Option(help="Embed no reference images in the HTML report.")] = False,
+    private: Annotated[
+        bool, typer.Option(help="Leave prompts, paths and the reference's images out of the report.")
+    ] = False,
+) -> ReportOptions:
+    """What the report shows."""
+    return ReportOptions(show_reference=not hide_reference, private=private)
+
+
+def storage(
+    storage: Annotated[
+        str | None,
+        typer.Option(help="Where images go instead of the run folder: s3://…, gs://…, file://…", metavar="URL"),
+    ] = None,
+) -> Any:
+    """The ``ImageStorage`` that takes the images instead of the run folder; None: they go there.
 
     Raises:
         StoreError: the URL cannot be used.
     """
     from ..store.storage import ImageStorage
 
-    return None if url is None else ImageStorage(url)
+    return None if storage is None else ImageStorage(storage)
 
 
-def pick_distance(name: str | None) -> DistanceName | None:
-    """The distance of a name; None for none.
+def distance(distance: Distance = None) -> Any:
+    """The distance of a name.
+
+    Raises:
+        CopyScopeError: there is no such distance.
+    """
+    return "fid" if distance is None else pick_distance(distance)
+
+
+def pick_distance(name: str) -> DistanceName:
+    """The distance of a name.
 
     Raises:
         CopyScopeError: there is no such distance.
     """
     from ..distances.registry import DISTANCES
 
-    if name is None:
-        return None
     for known in DISTANCES:
         if name == known:
             return known
@@ -206,22 +292,3 @@ def pick_device(name: str) -> str:
         reason = str(error).splitlines()[0] if str(error) else "not available"
         raise CopyScopeError(f"The device {name!r} cannot be used ({reason}); try --device cpu.") from error
     return name
-
-
-def pick_extractor(features: Path | None, device: str) -> FeatureExtractor:
-    """What turns images into features: FID's Inception, or the model in a folder.
-
-    Args:
-        device: as the user gave it.
-
-    Raises:
-        CopyScopeError: there is no such device, or the folder does not hold such a model.
-    """
-    from ..features.extractor import InceptionExtractor
-
-    chosen = pick_device(device)
-    if features is None:
-        return InceptionExtractor(chosen)
-    from ..features.local_models import VisionModelExtractor
-
-    return VisionModelExtractor(features, chosen)

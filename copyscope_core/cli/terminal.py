@@ -72,7 +72,7 @@ def prepare_streams() -> None:
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(AttributeError, ValueError):
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-    package = logging.getLogger(__package__)
+    package = logging.getLogger(__package__.rpartition(".")[0])  # the core: its rooms' loggers are below it
     if not any(isinstance(handler, _NoteHandler) for handler in package.handlers):
         package.addHandler(_NoteHandler(logging.WARNING))
         package.propagate = False

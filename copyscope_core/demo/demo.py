@@ -20,6 +20,7 @@ from ..audit.servers import ServerChoice
 from ..audit.session import run_audit
 from ..comfyui.host import comfyui_version
 from ..errors import HostError
+from ..evaluation.measure import Works
 from ..features.extractor import InceptionExtractor
 from ..files.images import read_folder
 from ..observer import Observer
@@ -92,7 +93,7 @@ def run_demo(out: Path, comfyui: Path | None, observer: Observer, device: str) -
             f"No ComfyUI was found (set {COMFYUI_VARIABLE} or give --comfyui), so the images of an earlier run, which "
             "ship with CopyScope, are scored instead."
         )
-        scored = Score(IMAGES, reference, out, InceptionExtractor(device), observer).run()
+        scored = Score(IMAGES, Works(reference), out, InceptionExtractor(device), observer).run()
         return scored.report, scored.html_path
     with tempfile.TemporaryDirectory(prefix="copyscope-demo-", ignore_cleanup_errors=True) as scratch:
         base = Path(scratch)
@@ -103,7 +104,8 @@ def run_demo(out: Path, comfyui: Path | None, observer: Observer, device: str) -
         file = base / "workflow.json"
         file.write_text(json.dumps(workflow()), encoding="utf-8")
         choice = ServerChoice(comfyui=comfyui, base_directory=base, arguments=("--disable-all-custom-nodes",))
-        result = run_audit(file, reference, out, SETTINGS, choice, observer, InceptionExtractor(device))
+        extractor = InceptionExtractor(device)
+        result = run_audit(file, Works(reference), out, SETTINGS, choice, extractor=extractor, observer=observer)
     return result.report, result.html_path
 
 

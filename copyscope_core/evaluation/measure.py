@@ -48,7 +48,20 @@ class Measurement:
 
 
 @dataclass(frozen=True)
-class Seen:
+class Works:
+    """What coalitions are compared with.
+
+    Attributes:
+        reference: the rights holder's images.
+        control: unrelated images of the same kind; empty: none.
+    """
+
+    reference: Sequence[ImageFile]
+    control: Sequence[ImageFile] = ()
+
+
+@dataclass(frozen=True)
+class ImageSummary:
     """What is kept of a coalition's images once they have been read.
 
     Attributes:
@@ -67,45 +80,43 @@ class Seen:
 def measure(
     names: Sequence[str],
     load: Callable[[int], Sequence[tuple[ImageFile, int | None]]],
-    reference: Sequence[ImageFile],
+    works: Works,
     cache: FeatureCache,
     progress: Progress | None = None,
     *,
-    control: Sequence[ImageFile] = (),
     distance: DistanceName = "fid",
     design: Design | None = None,
-    seen: dict[int, Seen] | None = None,
+    summaries: dict[int, ImageSummary] | None = None,
 ) -> Measurement:
     """Measure coalitions against the reference.
 
     Args:
         names: the players.
         load: gives a coalition's images, each with its seed offset (None: unknown), in the order of the seeds.
-        reference: the rights holder's images; brought to the generated images' size and aspect.
+        works: reference and control; brought to the generated images' size and aspect.
         cache: features by pixel hash.
-        control: unrelated images of the same kind, brought to size like the reference; empty: none.
         distance: what v(S) is made of.
         design: which coalitions; None: all 2ⁿ.
-        seen: coalitions that an earlier call has read, by mask, which are not loaded again; those that this call reads
-            are added.
+        summaries: of coalitions that an earlier call has read, by mask, which are not loaded again; those that this
+            call reads are added.
 
     Raises:
         GameError: the distance is not defined for so few images.
         ImageError: a coalition has no images, or images differ in size.
     """
     design = design or Exact(len(names))
-    known: dict[int, Seen] = {} if seen is None else seen
+    known: dict[int, ImageSummary] = {} if summaries is None else summaries
     size: tuple[int, int] | None = None
     for done, mask in enumerate(reversed(design.masks)):
         if mask not in known:
-            known[mask] = _see(load(mask), label(mask, names), cache, distance)
+            known[mask] = _summarise(load(mask), label(mask, names), cache, distance)
         size = _same_size(known[mask].size, size, label(mask, names))
         if progress is not None:
             progress(done + 1, len(design.masks))
     found = {mask: known[mask] for mask in reversed(design.masks)}
     width, height = size or (0, 0)
-    reference_record, reference_features = _matched(reference, width, height, cache)
-    control_record, control_features = _matched(control, width, height, cache) if control else (None, None)
+    reference_record, reference_features = _matched(works.reference, width, height, cache)
+    control_record, control_features = _matched(works.control, width, height, cache) if works.control else (None, None)
     records = {}
     for mask, item in found.items():
         places, distances = nearest_references(item.features, reference_features)
@@ -134,9 +145,9 @@ def measure(
     )
 
 
-def _see(
+def _summarise(
     images: Sequence[tuple[ImageFile, int | None]], coalition: str, cache: FeatureCache, distance: DistanceName
-) -> Seen:
+) -> ImageSummary:
     """Read a coalition's images: their features, and what reports say of them."""
     if not images:
         raise ImageError(f"The coalition {coalition} has no images.")
@@ -148,7 +159,7 @@ def _see(
             f"The images of the coalition {coalition} differ in size: {first.name} is {one[0]}×{one[1]}, {second.name} "
             f"{other[0]}×{other[1]}; all images of an audit must have one size."
         )
-    return Seen(
+    return ImageSummary(
         next(iter(sizes)),
         cache.features([image for image, _ in images]),
         tuple(image_record(image.name, image.pixel_sha256, image.file_sha256, seed) for image, seed in images),
@@ -170,9 +181,9 @@ def image_record(file: str, pixel_sha256: str, file_sha256: str, seed: int | Non
     return {"file": file, "pixel_sha256": pixel_sha256, "sha256": file_sha256, "seed": seed}
 
 
-def recall(
+def known_summary(
     images: Sequence[tuple[dict[str, Any], tuple[int, int], Sequence[str] | None]], coalition: str, cache: FeatureCache
-) -> Seen | None:
+) -> ImageSummary | None:
     """What reading a coalition's images would give, without reading them; None where they must be read.
 
     Args:
@@ -187,7 +198,7 @@ def recall(
         if row is None:
             return None
         rows.append(row)
-    return Seen(
+    return ImageSummary(
         sizes.pop(),
         np.stack(rows),
         tuple(record for record, _, _ in images),

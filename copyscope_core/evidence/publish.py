@@ -19,6 +19,19 @@ from .manifest import make_manifest, write_manifest
 
 
 @dataclass(frozen=True)
+class ReportOptions:
+    """What the report shows.
+
+    Attributes:
+        show_reference: embed the rights holder's images in the HTML report.
+        private: leave prompts, paths and images of the reference out of all but ``workflows.json``.
+    """
+
+    show_reference: bool = True
+    private: bool = False
+
+
+@dataclass(frozen=True)
 class Published:
     """A report as it was written, and where."""
 
@@ -33,9 +46,7 @@ def publish(
     folder: Path,
     pictures: Mapping[int, Sequence[Picture]],
     reference: Sequence[Picture],
-    *,
-    show_reference: bool = True,
-    private: bool = False,
+    options: ReportOptions,
     workflows: Mapping[int, Any] | None = None,
 ) -> Published:
     """Write ``report.json``, ``report.html``, ``chart.svg``, ``chart.png``, ``workflows.json`` and ``manifest.json``.
@@ -43,8 +54,6 @@ def publish(
     Args:
         pictures: mask → images of that coalition.
         reference: the rights holder's images.
-        show_reference: whether the HTML report embeds them.
-        private: leave prompts, paths and images of the reference out of all but ``workflows.json``.
         workflows: mask → the coalition's rewritten graph; None: there is no workflow.
 
     Raises:
@@ -52,9 +61,9 @@ def publish(
     """
     known = workflows or {}
     workflow = report.workflow
-    if private:
+    if options.private:
         report = without_private(report)
-    shown = reference if show_reference and not private else ()
+    shown = reference if options.show_reference and not options.private else ()
     json_path = write_report(report, folder)
     html_path = write_html(report, folder, pictures, shown)
     svg = chart_svg(report)

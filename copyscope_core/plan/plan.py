@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -19,6 +19,7 @@ from ..workflow.node_info import NodeCatalog
 from ..workflow.noise import NoiseInput, noise_inputs, untouched_seeds
 from .cost import Cost, _batch, _costs, _is_sampler
 from .server_files import _check_baseline_files, check_files
+from .steps import Step, choose_canaries
 from .target import bypass_outputs, find_target
 
 COST_ORDER = ("checkpoint", "unet", "clip", "controlnet", "lora", "prompt", "image", "vae")
@@ -86,11 +87,22 @@ class Plan:
     def full(self) -> int:
         return (1 << len(self.players)) - 1
 
-    def steps(self) -> Iterator[tuple[int, int]]:
-        """``(mask, offset)`` of every prompt, coalition by coalition."""
-        for mask in self.coalitions:
-            for offset in range(self.seeds):
-                yield mask, offset
+    def steps(self) -> list[Step]:
+        """Every coalition at every seed offset, in the order in which they run.
+
+        The full coalition's first step comes first; where anything is random its repetition follows.
+        """
+        steps = [Step(mask, offset) for mask in self.coalitions for offset in range(self.seeds)]
+        return [steps[0], self.repeat, *steps[1:]] if self.noise else steps
+
+    @property
+    def repeat(self) -> Step:
+        """The second run of the full coalition's first step."""
+        return Step(self.full, 0, "repeat")
+
+    def canaries(self) -> list[Step]:
+        """The steps that are run once again at the end; none where nothing is random."""
+        return choose_canaries(self.design.masks, self.full) if self.noise else []
 
     def weight(self, mask: int) -> int:
         """How much work a coalition is, roughly: the nodes of its graph."""

@@ -24,7 +24,7 @@ from .storage import IMAGE_NAME, ImageStorage
 ENTRY_FILE = "entry.json"
 
 
-_VERSION = 1
+VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Entry:
     meta: dict[str, Any]
 
 
-class _Damaged(Exception):
+class DamagedEntry(Exception):
     """An entry is not what was written; the message says how."""
 
 
@@ -70,54 +70,54 @@ def make_entry(key: str, images: Sequence[bytes], meta: Mapping[str, Any]) -> En
     return Entry(key, tuple(stored), json.loads(json.dumps(dict(meta), allow_nan=False)))
 
 
-def _write_entry(folder: Path, entry: Entry, files: Mapping[str, bytes]) -> Entry:
+def write_entry(folder: Path, entry: Entry, files: Mapping[str, bytes]) -> Entry:
     """Write the images, by their names, and then ``entry.json`` into a fresh folder. Raises OSError."""
     for name, data in files.items():
         write_synced(folder / name, data)
     images = [asdict(item) for item in entry.images]
-    body = {"version": _VERSION, "key": entry.key, "images": images, "meta": entry.meta}
+    body = {"version": VERSION, "key": entry.key, "images": images, "meta": entry.meta}
     text = json.dumps({**body, "sha256": _checksum(body)}, ensure_ascii=True, indent=1, allow_nan=False)
     write_synced(folder / ENTRY_FILE, text.encode("ascii"))
     sync_folder(folder)
     return entry
 
 
-def _load_entry(folder: Path, key: str, storage: ImageStorage | None) -> Entry | None:
-    """Read and check one entry; None where its folder is absent. Raises _Damaged and StoreError."""
+def load_entry(folder: Path, key: str, storage: ImageStorage | None) -> Entry | None:
+    """Read and check one entry; None where its folder is absent. Raises DamagedEntry and StoreError."""
     try:
         mode = folder.lstat().st_mode
     except (FileNotFoundError, NotADirectoryError):
         return None
     if not stat.S_ISDIR(mode):
-        raise _Damaged("it is not a folder")
+        raise DamagedEntry("it is not a folder")
     try:
         data = json.loads(_regular(folder / ENTRY_FILE))
     except (ValueError, RecursionError) as error:
-        raise _Damaged(f"{ENTRY_FILE} is not whole") from error
+        raise DamagedEntry(f"{ENTRY_FILE} is not whole") from error
     if not isinstance(data, dict) or data.pop("sha256", None) != _checksum(data):
-        raise _Damaged(f"{ENTRY_FILE} does not agree with its checksum")
-    if data.get("version") != _VERSION or data.get("key") != key:
-        raise _Damaged(f"{ENTRY_FILE} belongs to another coalition or version")
+        raise DamagedEntry(f"{ENTRY_FILE} does not agree with its checksum")
+    if data.get("version") != VERSION or data.get("key") != key:
+        raise DamagedEntry(f"{ENTRY_FILE} belongs to another coalition or version")
     try:
         images = tuple(_stored_image(item) for item in data["images"])
         meta = data["meta"]
     except (KeyError, TypeError, ValueError) as error:
-        raise _Damaged(f"{ENTRY_FILE} lacks a field") from error
+        raise DamagedEntry(f"{ENTRY_FILE} lacks a field") from error
     if not isinstance(meta, dict):
-        raise _Damaged(f"{ENTRY_FILE} lacks a field")
+        raise DamagedEntry(f"{ENTRY_FILE} lacks a field")
     if not images:
-        raise _Damaged("it has no image")
+        raise DamagedEntry("it has no image")
     for image in images:
         if not IMAGE_NAME.match(image.name):
-            raise _Damaged(f"{image.name!r} is no image of CopyScope's")
+            raise DamagedEntry(f"{image.name!r} is no image of CopyScope's")
     away = set() if storage is None else {image.name for image in images if not os.path.lexists(folder / image.name)}
     if storage is not None and away and not away <= storage.names(key):
-        raise _Damaged(f"{storage.url} lacks some of its images")
+        raise DamagedEntry(f"{storage.url} lacks some of its images")
     for image in images:
         if image.name in away:
             continue
         if hashlib.sha256(_regular(folder / image.name)).hexdigest() != image.file_sha256:
-            raise _Damaged(f"{image.name} does not agree with its checksum")
+            raise DamagedEntry(f"{image.name} does not agree with its checksum")
     return Entry(key, images, meta)
 
 
@@ -138,14 +138,19 @@ def _stored_image(item: Any) -> StoredImage:
 
 
 def _regular(path: Path) -> bytes:
-    """The bytes of a file. Raises _Damaged where it is missing, no file or absurdly large, StoreError if unreadable."""
+    """The bytes of a file.
+
+    Raises:
+        DamagedEntry: it is missing, no file, or absurdly large.
+        StoreError: it cannot be read.
+    """
     try:
         return read_plain(path, MAX_FILE_BYTES)
     except FileNotFoundError as error:
-        raise _Damaged(f"{path.name} is missing") from error
+        raise DamagedEntry(f"{path.name} is missing") from error
     except OSError as error:
         if error.errno in (errno.EINVAL, errno.EFBIG):
-            raise _Damaged(f"{path.name}: {error.strerror}") from error
+            raise DamagedEntry(f"{path.name}: {error.strerror}") from error
         raise StoreError(f"{path} cannot be read ({error.strerror or error}); check the folder's rights.") from error
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..workflow.graph import Graph, Link, Node
+from ..workflow.graph import Link, Node
 from ..workflow.node_info import EMBEDDING, is_image_file, is_model_file
 
 IRRELEVANT_FLAGS = {
@@ -43,14 +43,14 @@ class RunContext:
     files: Mapping[str, str | None]
     token: str
 
-    def key(self, target: Link, graph: Graph) -> str:
+    def key(self, target: Link, nodes: Iterable[Node]) -> str:
         """The key of a coalition.
 
         Args:
             target: the coalition's output in the rewriter's pool: a structural digest and a slot.
-            graph: its rewritten graph, for the files that it names.
+            nodes: of its rewritten graph, for the files that they name.
         """
-        files = {name: self.files.get(name) or self.token for name in file_names(graph.values())}
+        files = {name: self.files.get(name) or self.token for name in file_names(nodes)}
         text = json.dumps(
             [list(target), files, dict(self.environment)], sort_keys=True, ensure_ascii=False, default=str
         )

@@ -21,8 +21,6 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, SoftFileLock, Timeout
-
 from ..errors import StoreError
 from ..files.atomic import (
     TEMPORARY_SUFFIX,
@@ -34,12 +32,12 @@ from ..files.atomic import (
     write_json_atomic,
 )
 from ..files.images import ImageFile, read_image
-from .entry import _VERSION, ENTRY_FILE, Entry, _Damaged, _load_entry, _write_entry, make_entry
+from .entry import ENTRY_FILE, VERSION, DamagedEntry, Entry, load_entry, make_entry, write_entry
+from .lock import locked
 from .storage import COALITIONS, KEY, ImageStorage
 
 RUN_FILE = "run.json"
 RUN_MARK = "copyscope_run"
-LOCK_FILE = ".copyscope.lock"
 FEATURES = "features"
 STALE_SECONDS = 600.0
 MAX_JSON_BYTES = 1 << 28
@@ -107,8 +105,8 @@ class RunStore:
         """
         folder = self.entry_folder(key)
         try:
-            return _load_entry(folder, key, self.storage)
-        except _Damaged as damage:
+            return load_entry(folder, key, self.storage)
+        except DamagedEntry as damage:
             _LOG.warning("The stored coalition %s is damaged (%s); it is removed and made again.", folder, damage)
             self._discard(folder)
             return None
@@ -125,7 +123,7 @@ class RunStore:
         entry = make_entry(key, images, meta)
         files = {stored.name: data for stored, data in zip(entry.images, images, strict=True)}
         if self.storage is None:
-            return self._put(key, lambda folder: _write_entry(folder, entry, files))
+            return self._put(key, lambda folder: write_entry(folder, entry, files))
         if (existing := self.read(key)) is not None:
             return existing
         self.storage.put(key, files)
@@ -137,7 +135,7 @@ class RunStore:
         Raises:
             StoreError: its key is no key, the disk is full or the folder cannot be written.
         """
-        return self._put(entry.key, lambda folder: _write_entry(folder, entry, {}))
+        return self._put(entry.key, lambda folder: write_entry(folder, entry, {}))
 
     def adopt(self, key: str, other: RunStore) -> Entry | None:
         """Take over another run folder's entry, by hard links where the file system has them; None where it has none.
@@ -235,7 +233,7 @@ class RunStore:
         identity = str(earlier.get("id") or secrets.token_hex(16))
         if self.storage is not None:
             self.storage.claim(identity)
-        write_json_atomic(self.folder / RUN_FILE, {RUN_MARK: _VERSION, "created": created, "id": identity, **data})
+        write_json_atomic(self.folder / RUN_FILE, {RUN_MARK: VERSION, "created": created, "id": identity, **data})
 
     def read_run(self) -> dict[str, Any] | None:
         """What ``run.json`` holds; None where it is absent, damaged (which is logged) or not CopyScope's."""
@@ -248,33 +246,12 @@ class RunStore:
         Raises:
             StoreError: another audit holds the folder, it cannot be written, or a part of it is a link.
         """
-        with disk_errors(self.folder):
-            self.folder.mkdir(parents=True, exist_ok=True)
-        held = self._acquire()
-        try:
+        with locked(self.folder):
             for folder in (self.coalitions_folder, self.features_folder):
                 if folder.is_symlink():
                     raise StoreError(f"{folder} is a link; put a folder in its place, or choose another output folder.")
             self._sweep()
             yield
-        finally:
-            held.release()
-
-    def _acquire(self) -> FileLock | SoftFileLock:
-        path = self.folder / LOCK_FILE
-        for kind in (FileLock, SoftFileLock):
-            lock = kind(path)
-            with disk_errors(path):
-                try:
-                    lock.acquire(timeout=0)
-                except NotImplementedError:
-                    continue
-                except Timeout as error:
-                    raise StoreError(
-                        f"Another audit is running in {self.folder}; wait until it ends, or choose another folder."
-                    ) from error
-            return lock
-        raise StoreError(f"{self.folder} is on a file system without locks; choose another output folder.")
 
     def _sweep(self) -> None:
         """Remove what writers that were killed left half-written."""
@@ -309,4 +286,4 @@ def read_run_file(folder: Path) -> dict[str, Any] | None:
     except (OSError, ValueError, RecursionError) as error:
         _LOG.warning("%s is damaged (%s) and counts as absent.", path, error)
         return None
-    return data if isinstance(data, dict) and data.get(RUN_MARK) == _VERSION else None
+    return data if isinstance(data, dict) and data.get(RUN_MARK) == VERSION else None

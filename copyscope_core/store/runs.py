@@ -18,7 +18,8 @@ from filelock import FileLock, Timeout
 from ..errors import StoreError
 from ..files.atomic import TEMPORARY_SUFFIX, disk_errors, read_plain, write_json_atomic
 from .entry import ENTRY_FILE
-from .run_store import FEATURES, LOCK_FILE, MAX_JSON_BYTES, RUN_FILE, RunStore, read_run_file
+from .lock import LOCK_FILE
+from .run_store import FEATURES, MAX_JSON_BYTES, RUN_FILE, RunStore, read_run_file
 from .storage import COALITIONS
 
 STATE_VARIABLE = "COPYSCOPE_STATE_DIR"

@@ -43,9 +43,10 @@ def expand(run: GraphRun, present: Collection[str]) -> tuple[dict[str, Any], lis
         inputs[name] = [turn, 0]
 
     for index, step in enumerate(run.missing):
-        last = node_id(step.target.node)
+        target = run.target(step)
+        last = node_id(target.node)
         waiting = last in made or last in present
-        stack = [step.target.node]
+        stack = [target.node]
         while stack:
             digest = stack.pop()
             if node_id(digest) in made or node_id(digest) in present:
@@ -60,16 +61,16 @@ def expand(run: GraphRun, present: Collection[str]) -> tuple[dict[str, Any], lis
                 wait(node_id(digest), name, index)
                 waiting = True
             stack.extend(link.node for _, link in node.links())
-        if not waiting and (link := next(rewriter.pool[step.target.node].links(), None)) is not None:
+        if not waiting and (link := next(rewriter.pool[target.node].links(), None)) is not None:
             wait(last, link[0], index)
         sink = f"{prefix}images.{run.begun + index}"
         made[sink] = {
             "class_type": IMAGES,
             "inputs": {
-                "images": [last, step.target.slot],
+                "images": [last, target.slot],
                 "token": run.token,
                 "step": index,
-                "key": step.key,
+                "key": run.keys[step],
             },
         }
         collect[f"stored_{index}"] = [sink, 0]

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 
 import comfy.utils
 
-from ...copyscope_core.audit.canaries import CANARY
 from ...copyscope_core.errors import StoreError
 from ...copyscope_core.plan.plan import Plan
+from ...copyscope_core.plan.steps import Step, StepKeys, run_nonce
 from ...copyscope_core.store.keys import RunContext
 from ...copyscope_core.store.run_store import RunStore
 from ...copyscope_core.workflow.graph import Graph, Link
@@ -25,36 +25,14 @@ from ...copyscope_core.workflow.node_info import is_image_file
 from ..host import comfyui
 
 if TYPE_CHECKING:
-    from ...copyscope_core.audit.conclude import StoredAudit
-    from ...copyscope_core.evaluation.measure import Seen
+    from ...copyscope_core.audit.reporting import StoredAudit
+    from ...copyscope_core.evaluation.measure import ImageSummary
 
-RERUN = "determinism"
-"""The nonce of the second run of the full coalition."""
-
-KINDS = {RERUN: "second run", CANARY: "once again at the end"}
-"""What a step is, by the nonce that it is stored under."""
+PURPOSES = {"repeat": "second run", "canary": "once again at the end"}
+"""How messages call the steps that are run again."""
 
 _KEPT = 8
 _OPEN: OrderedDict[str, GraphRun] = OrderedDict()
-
-
-@dataclass(frozen=True)
-class Step:
-    """One prompt's worth of work: a coalition at a seed offset.
-
-    Attributes:
-        key: of its entry in the run folder.
-        target: its output in the rewriter's pool.
-        kind: what it is stored under in the place of a nonce; None: a coalition in its turn.
-        nonce: the word that makes its noise run again.
-    """
-
-    mask: int
-    offset: int
-    key: str
-    target: Link
-    kind: str | None = None
-    nonce: str | None = None
 
 
 @dataclass
@@ -62,18 +40,20 @@ class GraphRun:
     """One audit in a graph.
 
     Attributes:
+        keys: of the steps, in the run folder.
         steps: all of them.
         missing: those that are not stored yet, in the order of their turns.
         prefix: of the ids of all nodes that the run expands to.
         part: which expansion of a growing sample this is, from 0.
         begun: how many steps the earlier parts have expanded to.
         closed: no part follows: the canaries are among the steps, or there are none.
-        seen: coalitions whose images have been read, by mask.
+        summaries: what is known of the coalitions' images already, by mask.
     """
 
     plan: Plan
     store: RunStore
     context: RunContext
+    keys: StepKeys
     steps: tuple[Step, ...]
     missing: tuple[Step, ...]
     display_id: str
@@ -81,7 +61,7 @@ class GraphRun:
     part: int = 0
     begun: int = 0
     closed: bool = True
-    seen: dict[int, Seen] = field(default_factory=dict, repr=False)
+    summaries: dict[int, ImageSummary] = field(default_factory=dict, repr=False)
     token: str = field(default_factory=lambda: secrets.token_hex(8))
 
     def __post_init__(self) -> None:
@@ -89,6 +69,8 @@ class GraphRun:
         self._done: set[int] = set()
         self._next = 0
         self._bar = None
+        self._nonces = {step: run_nonce(step) for step in self.missing}
+        self._by_key = {self.keys[step]: step for step in self.missing}
         _OPEN[self.token] = self
         while len(_OPEN) > _KEPT:
             _OPEN.popitem(last=False)
@@ -101,7 +83,7 @@ class GraphRun:
     def label(self, step: Step) -> str:
         """How messages call a step."""
         name = f"{self.plan.label(step.mask)}, seed +{step.offset}"
-        return f"{name} ({KINDS[step.kind]})" if step.kind else name
+        return f"{name} ({PURPOSES[step.purpose]})" if step.again else name
 
     def step(self, key: str) -> Step:
         """The step of a key.
@@ -109,10 +91,10 @@ class GraphRun:
         Raises:
             StoreError: the run has no such step.
         """
-        for step in self.steps:
-            if step.key == key:
-                return step
-        raise StoreError("This audit has no such coalition; queue the workflow again.")
+        try:
+            return self._by_key[key]
+        except KeyError:
+            raise StoreError("This audit has no such coalition; queue the workflow again.") from None
 
     def stored(self) -> StoredAudit:
         """The audit with all its entries, checked.
@@ -120,22 +102,17 @@ class GraphRun:
         Raises:
             StoreError: an entry is gone from the run folder.
         """
-        from ...copyscope_core.audit.conclude import StoredAudit  # when used: ComfyUI's start stays short
+        from ...copyscope_core.audit.reporting import StoredAudit  # when used: ComfyUI's start stays short
 
-        entries, again, canaries = {}, None, {}
+        entries = {}
         for step in self.steps:
-            entry = self.store.read(step.key)
+            entry = self.store.read(self.keys[step])
             if entry is None:
                 raise StoreError(
                     f"The images of {self.label(step)} are gone from {self.store.folder}; queue the workflow again."
                 )
-            if step.kind == RERUN:
-                again = entry
-            elif step.kind == CANARY:
-                canaries[step.mask] = entry
-            else:
-                entries[step.mask, step.offset] = entry
-        return StoredAudit(self.plan, self.store, entries, again, canaries=canaries, seen=self.seen)
+            entries[step] = entry
+        return StoredAudit(self.plan, self.store, entries, self.summaries)
 
     def model_hashes(self) -> dict[str, str | None]:
         """Model file name → SHA-256; None where it is not known, or where several files have the name."""
@@ -162,9 +139,13 @@ class GraphRun:
     def say(self, text: str) -> None:
         comfyui.say(text, self.display_id)
 
+    def target(self, step: Step) -> Link:
+        """The image output of a step that is to be run, in the rewriter's pool."""
+        return self.plan.rewriter.target(step.mask, step.offset, self._nonces[step])
+
     def graph(self, step: Step) -> Graph:
-        """The rewritten graph of a step."""
-        return self.plan.rewriter.graph(step.mask, step.offset, step.nonce)[0]
+        """The rewritten graph of a step that is to be run."""
+        return self.plan.rewriter.graph(step.mask, step.offset, self._nonces[step])[0]
 
 
 def open_run(token: str) -> GraphRun:

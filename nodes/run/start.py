@@ -11,17 +11,16 @@ from typing import Any
 from comfy_api.latest import io
 from comfy_execution.graph_utils import GraphBuilder
 
-from ...copyscope_core.audit.canaries import CANARY, choose_canaries, fresh_nonce
 from ...copyscope_core.errors import HostError
 from ...copyscope_core.game.design import Design
 from ...copyscope_core.plan.plan import Plan, make_plan
+from ...copyscope_core.plan.steps import Step, StepKeys
 from ...copyscope_core.settings import AuditSettings
-from ...copyscope_core.store.keys import RunContext
 from ...copyscope_core.store.run_store import RunStore
 from ...copyscope_core.workflow.graph import Link, parse_graph, to_json
 from ..host import comfyui
 from .expansion import expand
-from .graph_run import RERUN, GraphRun, Step
+from .graph_run import GraphRun
 
 BYTES_PER_PIXEL = 3 * 4
 UNKNOWN_SIZE = 1024
@@ -50,14 +49,15 @@ def start_run(
         plan.rewriter.target(mask)  # the pool then holds every file that any coalition needs
     context = comfyui.run_context(plan.rewriter.pool.values(), display_id)
     closed = plan.design.complete or not plan.noise
-    steps = _steps(plan, context, closed)
+    keys = StepKeys(plan.rewriter, context)
+    steps = _steps(plan, closed)
     store = RunStore(comfyui.runs_folder() / _run_name(plan))
-    missing = _missing(steps, store)
+    missing = _missing(steps, keys, store)
     _refuse_too_large(plan, len(missing))
     store.write_run(
         {"plan": plan.summary(), "workflow": to_json(plan.graph), "settings": settings.model_dump(mode="json")}
     )
-    run = GraphRun(plan, store, context, steps, missing, display_id, GraphBuilder.alloc_prefix(), closed=closed)
+    run = GraphRun(plan, store, context, keys, steps, missing, display_id, GraphBuilder.alloc_prefix(), closed=closed)
     nodes, link = expand(run, originals)
     _say_what_is_to_do(run)
     return io.NodeOutput(link, expand=nodes)
@@ -74,10 +74,11 @@ def continue_run(run: GraphRun, design: Design | None, present: Collection[str])
         The nodes, and the link to the collected coalitions.
     """
     plan = run.plan if design is None else replace(run.plan, design=design)
-    steps, begun = _steps(plan, run.context, design is None), run.begun + run.total
+    steps, begun = _steps(plan, design is None), run.begun + run.total
     following = GraphRun(
-        plan, run.store, run.context, steps, _missing(steps, run.store, begun > 0), run.display_id, run.prefix,
-        run.part + 1, begun, design is None, run.seen,
+        plan, run.store, run.context, run.keys, steps, _missing(steps, run.keys, run.store, begun > 0), run.display_id,
+        run.prefix,
+        run.part + 1, begun, design is None, run.summaries,
     )  # fmt: skip
     _refuse_too_large(plan, following.total)
     _say_what_is_to_do(following)
@@ -85,42 +86,32 @@ def continue_run(run: GraphRun, design: Design | None, present: Collection[str])
 
 
 def _say_what_is_to_do(run: GraphRun) -> None:
-    stored = len({step.key for step in run.steps}) - run.total
+    stored = len({run.keys[step] for step in run.steps}) - run.total
     count = len(run.plan.design.masks)
     run.say(f"{count} coalitions of {len(run.plan.players)} players: {run.total} runs to do, {stored} stored")
 
 
-def _steps(plan: Plan, context: RunContext, closed: bool) -> tuple[Step, ...]:
-    """Every coalition and seed in order; the full coalition's first seed is run twice, canaries again at the end.
+def _steps(plan: Plan, closed: bool) -> tuple[Step, ...]:
+    """Every step of the plan, and at the end of the audit its canaries.
 
     Args:
         closed: whether this is the end.
     """
-    steps = []
-    wanted: list[tuple[int, int, str | None]] = [(mask, offset, None) for mask, offset in plan.steps()]
-    if plan.noise:
-        wanted.insert(1, (plan.full, 0, RERUN))
-    if plan.noise and closed:
-        wanted += [(mask, 0, CANARY) for mask in choose_canaries(plan.design.masks, plan.full)]
-    for mask, offset, kind in wanted:
-        key = context.key(plan.rewriter.target(mask, offset, kind), plan.rewriter.graph(mask, offset, kind)[0])
-        nonce = fresh_nonce() if kind == CANARY else kind
-        steps.append(Step(mask, offset, key, plan.rewriter.target(mask, offset, nonce), kind, nonce))
-    return tuple(steps)
+    return (*plan.steps(), *(plan.canaries() if closed else ()))
 
 
-def _missing(steps: tuple[Step, ...], store: RunStore, began: bool = False) -> tuple[Step, ...]:
+def _missing(steps: tuple[Step, ...], keys: StepKeys, store: RunStore, began: bool = False) -> tuple[Step, ...]:
     """The steps that are not stored; where any is to be run, the canaries are run again after it.
 
     Args:
         began: whether earlier parts of a sample have run some.
     """
-    distinct = {step.key: step for step in steps}.values()
-    missing = [step for step in distinct if step.kind != CANARY and store.read(step.key) is None]
-    canaries = [step for step in distinct if step.kind == CANARY]
+    distinct = {keys[step]: step for step in steps}.values()
+    canaries = [step for step in distinct if step.purpose == "canary"]
+    missing = [step for step in distinct if step not in canaries and store.read(keys[step]) is None]
     for step in canaries if missing or began else ():
-        store.remove(step.key)
-    return (*missing, *(step for step in canaries if store.read(step.key) is None))
+        store.remove(keys[step])
+    return (*missing, *(step for step in canaries if store.read(keys[step]) is None))
 
 
 def _run_name(plan: Plan) -> str:

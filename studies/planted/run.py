@@ -19,6 +19,8 @@ from copyscope_core.comfyui.client import ComfyClient
 from copyscope_core.comfyui.host import ManagedHost
 from copyscope_core.comfyui.model_files import LocalModels
 from copyscope_core.demo.models import make_model, make_model_folder
+from copyscope_core.evaluation.measure import Works
+from copyscope_core.evidence.publish import ReportOptions
 from copyscope_core.features.extractor import InceptionExtractor
 from copyscope_core.files.atomic import write_json_atomic
 from copyscope_core.files.hashes import HashCache
@@ -110,7 +112,14 @@ async def _run_all(waiting: list[Game], work: Path, host: ManagedHost, base: Pat
         for number, game in enumerate(waiting, start=1):
             reference = [read_image(soft(work, name)) for name in game.works]
             plan = make_plan(parse_graph(game.workflow()), catalog, game.settings(min(game.images, most)))
-            audit = Audit(plan, [Server(client, host, local)], work / "run", reference, extractor, show_reference=False)
+            audit = Audit(
+                plan,
+                [Server(client, host, local)],
+                work / "run",
+                Works(reference),
+                extractor,
+                options=ReportOptions(show_reference=False),
+            )
             result = await audit.run()
             report = json.loads(result.json_path.read_text(encoding="utf-8"))
             write_json_atomic(report_path(work, game), {"seeds": plan.seeds, "report": report})

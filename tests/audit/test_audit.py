@@ -24,6 +24,8 @@ from copyscope_core.comfyui.client import ComfyClient
 from copyscope_core.comfyui.errors import ServerHangError, ServerLostError
 from copyscope_core.comfyui.model_files import LocalModels
 from copyscope_core.errors import HostError, ImageError, StoreError
+from copyscope_core.evaluation.measure import Works
+from copyscope_core.evidence.publish import ReportOptions
 from copyscope_core.evidence.verify import Verifier
 from copyscope_core.features.extractor import BATCH_SIZE
 from copyscope_core.files.hashes import HashCache
@@ -70,8 +72,8 @@ def audit(
             catalog = NodeCatalog(await clients[0].object_info(), live=True)
             plan = make_plan(workflow or with_lora(), catalog, AuditSettings(**{"seeds": 2, **settings}))
             servers = [Server(client, local=local) for client in clients]
-            run = Audit(plan, servers, tmp_path / "out", reference, extractor or MeanColours())
-            run.observer, run.canaries, run.private = observer or Notes(), canaries, private
+            run = Audit(plan, servers, tmp_path / "out", Works(reference), extractor or MeanColours())
+            run.observer, run.canaries, run.options = observer or Notes(), canaries, ReportOptions(private=private)
             run.storage = storage
             return await run.run()
 

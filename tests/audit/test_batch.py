@@ -46,7 +46,9 @@ def run(
 ) -> Batch:
     listed = read_queue(queue, AuditSettings(seeds=2))
     choice = ServerChoice((server.url,))
-    return run_batch(listed, tmp_path / "out", choice, observer or Notes(), extractor or MeanColours())
+    return run_batch(
+        listed, tmp_path / "out", choice, observer=observer or Notes(), extractor=extractor or MeanColours()
+    )
 
 
 def rows(tmp_path: Path) -> list[dict[str, Any]]:
@@ -145,7 +147,9 @@ def test_a_default_that_is_given_counts_against_what_the_workflow_says(server: F
         queue = tmp_path / "queue.jsonl"
         queue.write_text(json.dumps(line("a", settings=settings)), encoding="utf-8")
         choice = ServerChoice((server.url,))
-        run_batch(read_queue(queue, AuditSettings()), tmp_path / "out", choice, Notes(), MeanColours())
+        run_batch(
+            read_queue(queue, AuditSettings()), tmp_path / "out", choice, observer=Notes(), extractor=MeanColours()
+        )
         report = json.loads((tmp_path / "out" / "audits" / "a" / "report.json").read_text(encoding="utf-8"))
         assert len(report["seeds"]) == seeds
 

@@ -14,13 +14,13 @@ from example_workflows import HASHES, node, with_lora
 from fakecomfy import FakeComfy, fake_comfy
 from images_on_disk import png_bytes
 
-from copyscope_core.audit.fleet import MOST_LOST, spread
-from copyscope_core.audit.machine import Step
+from copyscope_core.audit.fleet import MOST_LOST, distribute
 from copyscope_core.audit.servers import SERVER_VARIABLE, ServerChoice, connected, server_addresses
 from copyscope_core.comfyui.errors import ServerLostError
 from copyscope_core.errors import HostError
 from copyscope_core.observer import Quiet
 from copyscope_core.plan.plan import Plan
+from copyscope_core.plan.steps import Step
 from tests.audit.test_audit import Notes, audit, results
 
 
@@ -54,7 +54,7 @@ def shared_out(
             raise ServerLostError("It died.")
         done[hand.name].append(step)
 
-    left = asyncio.run(spread(steps, [Hand("one"), Hand("two")], work, Quiet(), elsewhere))
+    left = asyncio.run(distribute(steps, [Hand("one"), Hand("two")], work, Quiet(), elsewhere))
     assert [hand.name for hand in left] == [name for name in done if name != dying]
     return done
 
@@ -81,7 +81,7 @@ def test_the_steps_of_a_lost_worker_go_to_the_other() -> None:
 
 
 def test_a_step_is_left_to_another_worker_as_long_as_there_is_one() -> None:
-    again = Step(3, 0, "again")
+    again = Step(3, 0, "repeat")
     done = shared_out([again, Step(3, 0), Step(3, 1)], elsewhere={again: "one"})
     assert again in done["two"]
     steps = [Step(1, 0), Step(1, 1), Step(1, 2), again]
@@ -98,7 +98,7 @@ def test_a_step_that_ends_one_worker_after_the_other_is_given_up() -> None:
             raise ServerLostError("It died.")
 
     with pytest.raises(HostError, match=f"has ended {MOST_LOST} servers"):
-        asyncio.run(spread([Step(1, 0), Step(3, 0)], [Hand(name) for name in "abcde"], work, Quiet()))
+        asyncio.run(distribute([Step(1, 0), Step(3, 0)], [Hand(name) for name in "abcde"], work, Quiet()))
     assert len(set(lost)) == MOST_LOST
 
 
@@ -115,7 +115,7 @@ def test_an_error_that_no_other_worker_could_mend_cancels_what_is_in_flight() ->
             raise
 
     with pytest.raises(HostError, match="The node failed"):
-        asyncio.run(spread([Step(1, 0), Step(2, 0)], [Hand("one"), Hand("two")], work, Quiet()))
+        asyncio.run(distribute([Step(1, 0), Step(2, 0)], [Hand("one"), Hand("two")], work, Quiet()))
     assert cancelled == [Step(1, 0)]
 
 

@@ -15,6 +15,7 @@ from images_on_disk import MeanColours, image_folder, png_bytes
 from copyscope_core.audit.score import Score, read_game
 from copyscope_core.distances.registry import DistanceName
 from copyscope_core.errors import CopyScopeError, GameError, ImageError, StoreError
+from copyscope_core.evaluation.measure import Works
 from copyscope_core.files.images import read_folder
 from copyscope_core.report.schema import Report
 from copyscope_core.store.runs import STATE_VARIABLE
@@ -42,7 +43,7 @@ def make(root: Path, table: Any = None, count: int = 3) -> Path:
 
 def score(tmp_path: Path, folder: Path, references: int = 2, extractor: MeanColours | None = None) -> Report:
     reference = read_folder(image_folder(tmp_path / "reference", references, seed=9000, size=(40, 60)))
-    return Score(folder, reference, tmp_path / "out", extractor or MeanColours()).run().report
+    return Score(folder, Works(reference), tmp_path / "out", extractor or MeanColours()).run().report
 
 
 def test_a_report_is_written(tmp_path: Path) -> None:
@@ -104,7 +105,7 @@ def test_a_control_and_another_distance_reach_the_report(tmp_path: Path) -> None
     assert (plain.control, plain.distance, plain.players[0].contrast) == (None, "fid", None)
     reference = read_folder(tmp_path / "reference")
     control = read_folder(image_folder(tmp_path / "control", 4, seed=7000))
-    run = Score(tmp_path / "images", reference, tmp_path / "out", MeanColours(), control=control, distance="kid")
+    run = Score(tmp_path / "images", Works(reference, control), tmp_path / "out", MeanColours(), distance="kid")
     report = run.run().report
     assert report.distance == "kid"
     assert report.control is not None
@@ -130,7 +131,7 @@ def test_too_few_images_for_a_distance_are_refused_before_features(
     extractor = MeanColours()
     reference = read_folder(image_folder(tmp_path / "reference", 2))
     with pytest.raises(GameError, match=message):
-        Score(make(tmp_path, count=1), reference, tmp_path / "out", extractor, distance=distance).run()
+        Score(make(tmp_path, count=1), Works(reference), tmp_path / "out", extractor, distance=distance).run()
     assert extractor.images == 0
 
 
@@ -217,5 +218,5 @@ def test_the_images_folder_is_not_written_to(tmp_path: Path) -> None:
     folder = make(tmp_path)
     reference = read_folder(image_folder(tmp_path / "reference", 2))
     with pytest.raises(StoreError, match="choose another one"):
-        Score(folder, reference, folder, MeanColours()).run()
+        Score(folder, Works(reference), folder, MeanColours()).run()
     assert sorted(path.name for path in folder.iterdir()) == ["a", "ab", "b", "game.json", "none"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -19,10 +20,13 @@ from images_on_disk import MeanColours, image_folder, png_bytes
 
 from copyscope_core import __version__
 from copyscope_core.cli import main as cli
+from copyscope_core.cli import options as opt
+from copyscope_core.cli.terminal import prepare_streams
 from copyscope_core.demo import demo
 from copyscope_core.errors import CopyScopeError
 from copyscope_core.features import extractor as features
 from copyscope_core.features.extractor import INCEPTION_ID
+from copyscope_core.settings import AuditSettings
 from copyscope_core.store.runs import STATE_VARIABLE
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -413,3 +417,16 @@ def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(
 def test_an_error_cannot_drive_the_terminal() -> None:
     message = str(CopyScopeError("a\x1b[31mb\x00c\u202ed\ud800e\nf é"))
     assert message == "a�[31mb�c�d�e\nf é"
+
+
+def test_warnings_of_every_room_reach_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    prepare_streams()
+    logging.getLogger("copyscope_core.store.run_store").warning("the entry is damaged")
+    assert "Warning: the entry is damaged" in capsys.readouterr().err
+
+
+def test_every_setting_is_an_option_of_plan_audit_and_batch(run: Any) -> None:
+    for command in ("plan", "audit", "batch"):
+        text = run(command, "--help").out
+        for name in AuditSettings.model_fields:
+            assert opt.FLAGS.get(name, f"--{name.replace('_', '-')}") in text, (command, name)

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from copyscope_core.errors import GameError
-from copyscope_core.evaluation.measure import measure
+from copyscope_core.evaluation.measure import Works, measure
 from copyscope_core.features.extractor import FeatureCache, Features
 from copyscope_core.files.images import ImageFile, Pixels, read_image
 
@@ -47,18 +47,18 @@ def loader(
 def test_seeds_reach_the_intervals(picture: Callable[[int, int], ImageFile]) -> None:
     reference = [picture(100 + k, 120) for k in range(3)]
     cache = FeatureCache(None, Colours())
-    found = measure(["red"], loader(picture), reference, cache)
+    found = measure(["red"], loader(picture), Works(reference), cache)
     assert found.evaluation.uncertainty is not None
     assert found.evaluation.uncertainty.seeds == 5
     assert found.control is None
-    unknown = measure(["red"], loader(picture, known=False), reference, cache)
+    unknown = measure(["red"], loader(picture, known=False), Works(reference), cache)
     assert unknown.evaluation.uncertainty is None
     assert "no_interval" in {caution.code for caution in unknown.evaluation.warnings}
 
 
 def test_control_images_are_measured_and_recorded(picture: Callable[[int, int], ImageFile]) -> None:
     reference, control = [picture(100 + k, 120) for k in range(3)], [picture(200 + k, 30) for k in range(4)]
-    found = measure(["red"], loader(picture), reference, FeatureCache(None, Colours()), control=control)
+    found = measure(["red"], loader(picture), Works(reference, control), FeatureCache(None, Colours()))
     compared = found.evaluation.control
     assert compared is not None
     assert found.control is not None
@@ -70,6 +70,6 @@ def test_control_images_are_measured_and_recorded(picture: Callable[[int, int], 
 def test_the_distance_is_passed_on(picture: Callable[[int, int], ImageFile]) -> None:
     reference = [picture(100, 120)]
     cache = FeatureCache(None, Colours())
-    assert measure(["red"], loader(picture), reference, cache, distance="kid").evaluation.distance_name == "kid"
+    assert measure(["red"], loader(picture), Works(reference), cache, distance="kid").evaluation.distance_name == "kid"
     with pytest.raises(GameError, match="at least 5,000 images"):
-        measure(["red"], loader(picture), reference, cache, distance="fid_infinity")
+        measure(["red"], loader(picture), Works(reference), cache, distance="fid_infinity")

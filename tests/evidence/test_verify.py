@@ -14,6 +14,7 @@ from images_on_disk import MeanColours, image_folder, png_bytes
 
 from copyscope_core.audit.score import Score
 from copyscope_core.errors import CopyScopeError
+from copyscope_core.evaluation.measure import Works
 from copyscope_core.evidence.manifest import make_manifest, read_manifest, write_manifest
 from copyscope_core.evidence.verify import Verification, Verifier
 from copyscope_core.files.images import read_folder
@@ -38,7 +39,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     control = read_folder(image_folder(root / "control", 9, seed=8000, size=(50, 50)))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(STATE_VARIABLE, str(root / "state"))
-        Score(root / "images", reference, root / "out", MeanColours(), control=control).run()
+        Score(root / "images", Works(reference, control), root / "out", MeanColours()).run()
         yield root
 
 

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from images_on_disk import MeanColours, image_folder, png_bytes
 
 from copyscope_core.audit.score import Score
+from copyscope_core.evaluation.measure import Works
 from copyscope_core.evidence.manifest import read_manifest
 from copyscope_core.evidence.verify import Verifier
 from copyscope_core.features.extractor import FeatureCache
@@ -43,7 +44,7 @@ def finished() -> Path:
             image_folder(root / "images" / name, 2, seed=10 * number, size=(8, 8))
         (root / "images" / "game.json").write_bytes(as_json(SCORED[0]))
         reference = read_folder(image_folder(root / "reference", 2, seed=900, size=(8, 8)))
-        Score(root / "images", reference, root / "out", MeanColours()).run()
+        Score(root / "images", Works(reference), root / "out", MeanColours()).run()
         store = RunStore(root / "out")
         for key in (KEY, OTHER):
             store.write(key, [png_bytes(1, (8, 8)), png_bytes(2, (8, 8))], {"offset": 0})

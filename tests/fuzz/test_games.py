@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from images_on_disk import MeanColours, image_folder
 
 from copyscope_core.audit.score import Score
+from copyscope_core.evaluation.measure import Works
 from copyscope_core.files.images import read_folder
 from copyscope_core.game.shapley import check_efficiency, leave_one_out, shapley_values, shares
 from copyscope_core.game.table import parse_game
@@ -95,7 +96,7 @@ def score(root: Path, table: bytes, folders: list[str]) -> None:
         image_folder(images / name, 2, seed=10 * number, size=(8, 8))
     (images / "game.json").write_bytes(table)
     reference = read_folder(image_folder(root / "reference", 2, seed=900, size=(8, 8)))
-    Score(images, reference, root / "out", MeanColours()).run()
+    Score(images, Works(reference), root / "out", MeanColours()).run()
     check_outputs(root / "out")
 
 

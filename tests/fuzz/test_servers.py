@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from copyscope_core.audit.context import server_context, split_image_name
-from copyscope_core.audit.machine import Step
 from copyscope_core.audit.runner import CoalitionRunner, Server
 from copyscope_core.comfyui.client import ComfyClient
 from copyscope_core.comfyui.errors import check_version, failed, options_of, refused
 from copyscope_core.errors import CopyScopeError, HostError
 from copyscope_core.observer import Quiet
 from copyscope_core.plan.plan import make_plan
+from copyscope_core.plan.steps import Step
 from copyscope_core.workflow.node_info import bundled_catalog
 
 from .harness import fuzzed, guarded
@@ -93,7 +93,7 @@ def test_prompts(answer: Any, history: Any, queue: Any, status: int) -> None:
 def test_histories(history: Any) -> None:
     client = Answers({"prompt": ANSWERED, "history": history, "queue": QUEUE, "object_info": INFO})
     with guarded():
-        asyncio.run(CoalitionRunner(PLAN, Server(client), Quiet()).images(Step(3, 1, "again")))
+        asyncio.run(CoalitionRunner(PLAN, Server(client), Quiet()).images(Step(3, 1, "repeat")))
 
 
 @fuzzed()

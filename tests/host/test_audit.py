@@ -28,6 +28,7 @@ from copyscope_core.audit.servers import ServerChoice
 from copyscope_core.audit.session import run_audit
 from copyscope_core.comfyui.client import ComfyClient
 from copyscope_core.errors import HostError, WorkflowError
+from copyscope_core.evaluation.measure import Works
 from copyscope_core.files.hashes import file_sha256
 from copyscope_core.files.images import pixel_hash, read_folder
 from copyscope_core.observer import Quiet
@@ -98,7 +99,9 @@ def audit(
         choice = ServerChoice(tuple(server.url for server in choice))
     settings = AuditSettings(**{"seeds": 1, **options})
     reference = read_folder(image_folder(tmp_path / "reference", 3))
-    return run_audit(file, reference, tmp_path / "out", settings, choice, observer or Watcher(), Quarters())
+    return run_audit(
+        file, Works(reference), tmp_path / "out", settings, choice, extractor=Quarters(), observer=observer or Watcher()
+    )
 
 
 @pytest.fixture(scope="module")

@@ -19,9 +19,9 @@ from hostutil import Server, require_host, start_server
 from PIL import Image
 from safetensors.numpy import save_file
 
-from copyscope_core.audit.canaries import choose_canaries
 from copyscope_core.files.images import read_image
 from copyscope_core.plan.plan import make_plan
+from copyscope_core.plan.steps import run_nonce
 from copyscope_core.settings import AuditSettings
 from copyscope_core.workflow.node_info import bundled_catalog
 
@@ -291,11 +291,8 @@ def test_each_distinct_node_runs_once(mini_models, tmp_path, own, flags) -> None
     if "--cache-none" in flags:
         del workflow["9"]  # where ComfyUI picks it first, its nodes are forgotten before the audit begins
     plan = make_plan(workflow, bundled_catalog(), AuditSettings(seeds=2))
-    for mask, offset in plan.steps():
-        plan.rewriter.target(mask, offset)
-    plan.rewriter.target(plan.full, 0, "determinism")
-    for mask in choose_canaries(range(plan.full + 1), plan.full):
-        plan.rewriter.target(mask, 0, f"a word for {mask}")
+    for step in (*plan.steps(), *plan.canaries()):
+        plan.rewriter.target(step.mask, step.offset, run_nonce(step))
     made = [digest for digest in plan.rewriter.pool if not plan.rewriter.is_original(digest)]
     with start_server(make_base(tmp_path / "base", mini_models), flags) as server:
         if "--cache-none" in flags and not has_null_cache():

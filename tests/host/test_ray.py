@@ -12,6 +12,7 @@ import pytest
 
 from copyscope_core.audit.servers import ServerChoice
 from copyscope_core.audit.session import run_audit
+from copyscope_core.evaluation.measure import Works
 from copyscope_core.evidence.verify import Verifier
 from copyscope_core.files.images import read_folder
 from copyscope_core.settings import AuditSettings
@@ -81,7 +82,9 @@ def stored_elsewhere(tmp_path: Path, choice: ServerChoice) -> Any:
     storage = ImageStorage((tmp_path / "storage").as_uri())
     reference = read_folder(tmp_path / "killed" / "reference")
     workflow, out, settings = tmp_path / "killed" / "workflow.json", tmp_path / "stored", AuditSettings(seeds=1)
-    done = run_audit(workflow, reference, out, settings, choice, Watcher(), Quarters(), storage=storage)
+    done = run_audit(
+        workflow, Works(reference), out, settings, choice, extractor=Quarters(), storage=storage, observer=Watcher()
+    )
     images = list((tmp_path / "storage").glob("coalitions/*/*.png"))
     assert len(images) == done.sampled + len(done.report.canaries)
     assert len(list(out.glob("coalitions/*/*.json"))) == len(images)

@@ -454,8 +454,8 @@ def test_sampler_runs_count_distinct_work() -> None:
 
 def test_pool_has_one_node_per_distinct_input() -> None:
     p = plan(with_lora(), seeds=2)
-    for mask, offset in p.steps():
-        p.rewriter.target(mask, offset)
+    for step in p.steps():
+        p.rewriter.target(step.mask, step.offset)
     loaders = [n for n in p.rewriter.pool.values() if n.class_type == "CheckpointLoaderSimple"]
     samplers = [n for n in p.rewriter.pool.values() if n.class_type == "KSampler"]
     assert (len(loaders), len(samplers)) == (1, 8)

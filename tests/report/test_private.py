@@ -14,7 +14,8 @@ from PIL import Image
 
 from copyscope_core.audit.score import Score
 from copyscope_core.evaluation.evaluate import evaluate
-from copyscope_core.evidence.publish import Published, publish
+from copyscope_core.evaluation.measure import Works
+from copyscope_core.evidence.publish import Published, ReportOptions, publish
 from copyscope_core.evidence.verify import Verifier
 from copyscope_core.files.images import read_folder
 from copyscope_core.plan.plan import make_plan
@@ -81,7 +82,9 @@ def written(tmp_path: Path, private: bool) -> tuple[Published, dict[str, str]]:
     report = planted()
     pictures: dict[int, list[Picture]] = {c.mask: [Image.new("RGB", (8, 8), "red")] for c in report.coalitions}
     references = [Image.new("RGB", (8, 8), "blue")] * 5
-    done = publish(report, tmp_path, pictures, references, private=private, workflows={7: report.workflow})
+    done = publish(
+        report, tmp_path, pictures, references, ReportOptions(private=private), workflows={7: report.workflow}
+    )
     return done, {name: (tmp_path / name).read_text(encoding="utf-8") for name in PASSED_ON}
 
 
@@ -143,7 +146,8 @@ def test_a_private_scoring_hides_folders_and_still_verifies(tmp_path: Path, monk
         for path in list(folder.iterdir()):
             path.rename(folder / f"{folder.name}-{path.name}")
     reference, control = (read_folder(folder) for folder in sources)
-    Score(root, reference, tmp_path / "out", MeanColours(), control=control, private=True).run()
+    options = ReportOptions(private=True)
+    Score(root, Works(reference, control), tmp_path / "out", MeanColours(), options=options).run()
     for file in PASSED_ON:
         text = (tmp_path / "out" / file).read_text(encoding="utf-8").lower()
         for secret in SECRETS:

@@ -3,7 +3,7 @@ from example_workflows import node, with_lora
 from copyscope_core.store.keys import RunContext, file_names, launch_flags
 from copyscope_core.workflow.graph import Link, parse_graph
 
-GRAPH = parse_graph(with_lora())
+NODES = list(parse_graph(with_lora()).values())
 D, E = Link("d", 0), Link("d", 1)
 
 
@@ -12,17 +12,17 @@ def context(token="t", **files):
 
 
 def test_key_depends_on_graph_files_and_environment() -> None:
-    key = context().key(D, GRAPH)
-    assert key == context().key(D, GRAPH)
-    assert key != context().key(E, GRAPH)
-    assert key != context(**{"dream.safetensors": "a", "style.safetensors": "c"}).key(D, GRAPH)
-    assert key != RunContext({"comfyui": "0.9.0"}, context().files, "t").key(D, GRAPH)
+    key = context().key(D, NODES)
+    assert key == context().key(D, NODES)
+    assert key != context().key(E, NODES)
+    assert key != context(**{"dream.safetensors": "a", "style.safetensors": "c"}).key(D, NODES)
+    assert key != RunContext({"comfyui": "0.9.0"}, context().files, "t").key(D, NODES)
 
 
 def test_token_counts_only_where_a_file_is_not_hashed() -> None:
-    assert context(token="1").key(D, GRAPH) == context(token="2").key(D, GRAPH)
+    assert context(token="1").key(D, NODES) == context(token="2").key(D, NODES)
     partial = {"dream.safetensors": "a", "style.safetensors": None}
-    assert context(token="1", **partial).key(D, GRAPH) != context(token="2", **partial).key(D, GRAPH)
+    assert context(token="1", **partial).key(D, NODES) != context(token="2", **partial).key(D, NODES)
 
 
 def test_file_names() -> None:

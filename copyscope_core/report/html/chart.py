@@ -132,13 +132,15 @@ def nice_ticks(low: float, high: float, about: int = 5) -> list[float]:
 
 
 def _open(players: Sequence[PlayerResult], width: int, height: int, info: DistanceInfo, name: str) -> Markup:
-    told = "; ".join(f"{player.name} {signed(player.shapley, info.digits)}{_ends(player, info)}" for player in players)
+    figures = "; ".join(
+        f"{player.name} {signed(player.shapley, info.digits)}{_ends(player, info)}" for player in players
+    )
     return Markup(
         '<svg class="chart {name}" viewBox="0 0 {width} {height}" role="img" '
         'aria-labelledby="{name}-title {name}-text" xmlns="http://www.w3.org/2000/svg">\n'
         '<title id="{name}-title">Contribution of each component</title>\n'
-        '<desc id="{name}-text">Shapley values in {unit}, positive: towards the reference. {told}</desc>'
-    ).format(name=name, width=width, height=height, unit=info.unit, told=told)
+        '<desc id="{name}-text">Shapley values in {unit}, positive: towards the reference. {figures}</desc>'
+    ).format(name=name, width=width, height=height, unit=info.unit, figures=figures)
 
 
 def _bar(player: PlayerResult, top: float, x: Callable[[float], float], info: DistanceInfo, layout: Layout) -> Markup:
@@ -157,14 +159,14 @@ def _bar(player: PlayerResult, top: float, x: Callable[[float], float], info: Di
             kind, min(zero, end), middle - BAR / 2, max(1.0 if player.shapley else 0.0, round(abs(end - zero), 2)), BAR
         ),
     ]
-    told = Markup('{}<tspan class="share" dx="8">{}</tspan>').format(value, share)
+    label = Markup('{}<tspan class="share" dx="8">{}</tspan>').format(value, share)
     if pair is None or player.no_effect:
-        parts.append(_text("value", layout.value, top, told))
+        parts.append(_text("value", layout.value, top, label))
     else:
         low, high = x(pair[0]), x(pair[1])
         parts += [_line(low, middle, high, middle, kind) for kind in ("halo", "whisker")]
         parts += [_line(end_, middle - 5, end_, middle + 5, "whisker") for end_ in (low, high)]
-        parts.append(_text("value", layout.value, top, told))
+        parts.append(_text("value", layout.value, top, label))
         parts.append(_text("ends", layout.ends, top, interval_text(pair, info.digits)))
     parts.append(Markup("</g>"))
     return Markup("").join(parts)

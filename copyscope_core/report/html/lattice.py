@@ -24,14 +24,14 @@ class Tile(NamedTuple):
         shade: 0 (farthest from the reference) … `SHADES` − 1 (nearest).
         dots: for each player whether it is present; empty for more than `DOTS`.
         number: the distance in use.
-        told: the tile as a sentence.
+        sentence: the tile as a sentence.
     """
 
     mask: int
     shade: int
     dots: tuple[bool, ...]
     number: str
-    told: str
+    sentence: str
 
 
 class Move(NamedTuple):

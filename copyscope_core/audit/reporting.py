@@ -8,14 +8,22 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ..evaluation.evaluate import DistanceName
-from ..evaluation.measure import Measurement, Seen, image_record, input_image_warnings, measure, recall
-from ..evidence.publish import Published, publish
+from ..evaluation.measure import (
+    ImageSummary,
+    Measurement,
+    Works,
+    image_record,
+    input_image_warnings,
+    known_summary,
+    measure,
+)
+from ..evidence.publish import Published, ReportOptions, publish
 from ..features.extractor import FeatureCache
 from ..files.hashes import autov2
 from ..files.images import ImageFile
 from ..game.coalitions import label
 from ..plan.plan import Plan
+from ..plan.steps import Step
 from ..report.build import build_report, describe_environment
 from ..report.sampling import sampling_cautions, sampling_record
 from ..report.schema import CanaryResult, Report
@@ -32,29 +40,24 @@ class StoredAudit:
     Attributes:
         plan: of the workflow.
         store: the run folder.
-        entries: (mask, seed offset) → its entry.
-        again: the second run of the full coalition's first seed; None where nothing is random.
-        seen: coalitions whose images have been read, by mask.
-        canaries: mask → the entry of its first seed's run at the end.
+        entries: each step's images.
+        summaries: what is known of the coalitions' images already, by mask; measuring adds to it.
     """
 
     plan: Plan
     store: RunStore
-    entries: Mapping[tuple[int, int], Entry]
-    again: Entry | None
-    seen: dict[int, Seen] = field(default_factory=dict, repr=False)
-    canaries: Mapping[int, Entry] = field(default_factory=dict)
+    entries: Mapping[Step, Entry]
+    summaries: dict[int, ImageSummary] = field(default_factory=dict, repr=False)
 
     def images(self, mask: int) -> list[tuple[ImageFile, int | None]]:
         """A coalition's images with their seed offsets; each is named by its place in the coalitions' folder."""
         return [
             (replace(image, name=f"{entry.key}/{image.name}"), offset)
-            for offset in range(self.plan.seeds)
-            for entry in (self.entries[mask, offset],)
+            for offset, entry in self._entries(mask)
             for image in self.store.images(entry)
         ]
 
-    def recall(self, mask: int, cache: FeatureCache) -> Seen | None:
+    def summary(self, mask: int, cache: FeatureCache) -> ImageSummary | None:
         """What is known of a coalition's images without reading them; None where that is not all."""
         known = [
             (
@@ -62,23 +65,37 @@ class StoredAudit:
                 (image.width, image.height),
                 image.defects,
             )
-            for offset in range(self.plan.seeds)
-            for entry in (self.entries[mask, offset],)
+            for offset, entry in self._entries(mask)
             for image in entry.images
         ]
-        return recall(known, label(mask, self.plan.names), cache)
+        return known_summary(known, label(mask, self.plan.names), cache)
 
     def repeatability(self) -> tuple[bool | None, int | None]:
-        """Whether two runs of the full coalition gave the same pixels, and a channel's largest difference (0…255)."""
-        if self.again is None:
+        """Whether two runs of the full coalition gave the same pixels, and a channel's largest difference (0…255).
+
+        None where nothing is random, and the coalition was run once.
+        """
+        repeat = self.entries.get(self.plan.repeat)
+        if repeat is None:
             return None, None
-        difference = largest_difference(self.store, self.entries[self.plan.full, 0], self.again)
+        difference = largest_difference(self.store, self.entries[Step(self.plan.full)], repeat)
         return difference == 0, difference
 
-    def judged(self, tolerance: int) -> list[CanaryResult]:
-        """What came of the canaries; ``tolerance``: what two runs of the full coalition differ by anyhow."""
-        pairs = [Canary(mask, self.entries[mask, 0], again) for mask, again in self.canaries.items()]
+    def canaries(self, tolerance: int) -> list[CanaryResult]:
+        """What came of the canaries.
+
+        Args:
+            tolerance: a channel's difference (0…255) that two runs of the full coalition have anyhow.
+        """
+        pairs = [
+            Canary(step.mask, self.entries[Step(step.mask)], self.entries[step])
+            for step in self.plan.canaries()
+            if step in self.entries
+        ]
         return judge_canaries(pairs, self.plan.names, self.store, tolerance)
+
+    def _entries(self, mask: int) -> list[tuple[int, Entry]]:
+        return [(offset, self.entries[Step(mask, offset)]) for offset in range(self.plan.seeds)]
 
 
 @dataclass(frozen=True)
@@ -86,29 +103,26 @@ class MeasuredAudit:
     """A stored audit with its numbers.
 
     Attributes:
-        reference: the rights holder's images.
+        works: what the coalitions were compared with.
         warnings: about input images, then about the generated ones; records with ``code`` and ``message``.
         preprocessing: id of the path from image to features.
     """
 
     audit: StoredAudit
     measurement: Measurement
-    reference: Sequence[ImageFile]
+    works: Works
     warnings: tuple[Any, ...]
     preprocessing: str
 
 
 def measure_audit(
     audit: StoredAudit,
-    reference: Sequence[ImageFile],
+    works: Works,
     cache: FeatureCache,
     inputs: Mapping[str, ImageFile],
     progress: Callable[[int, int], None] | None = None,
-    *,
-    control: Sequence[ImageFile] = (),
-    distance: DistanceName = "fid",
 ) -> MeasuredAudit:
-    """Measure every coalition against the reference.
+    """Measure every coalition against the reference, by the distance of the plan's settings.
 
     Args:
         inputs: node id → image that the workflow loads, to be compared with the reference.
@@ -118,21 +132,20 @@ def measure_audit(
         GameError: the distance is not defined for so few images.
     """
     for mask in audit.plan.design.masks:
-        if mask not in audit.seen and (known := audit.recall(mask, cache)) is not None:
-            audit.seen[mask] = known
+        if mask not in audit.summaries and (known := audit.summary(mask, cache)) is not None:
+            audit.summaries[mask] = known
     found = measure(
         audit.plan.names,
         audit.images,
-        reference,
+        works,
         cache,
         progress,
-        control=control,
-        distance=distance,
+        distance=audit.plan.settings.distance,
         design=audit.plan.design,
-        seen=audit.seen,
+        summaries=audit.summaries,
     )
-    sources = input_image_warnings(inputs, reference, cache, found) if inputs else []
-    return MeasuredAudit(audit, found, reference, (*sources, *found.warnings), cache.extractor.id)
+    sources = input_image_warnings(inputs, works.reference, cache, found) if inputs else []
+    return MeasuredAudit(audit, found, works, (*sources, *found.warnings), cache.extractor.id)
 
 
 def report_audit(
@@ -150,7 +163,7 @@ def report_audit(
     """
     plan, summary = measured.audit.plan, measured.audit.plan.summary()
     deterministic, difference = measured.audit.repeatability()
-    canaries = measured.audit.judged(difference or 0)
+    canaries = measured.audit.canaries(difference or 0)
     sampling = sampling_record(measured.measurement.evaluation, plan.settings)
     return build_report(
         measured.measurement.evaluation,
@@ -181,12 +194,8 @@ def report_audit(
     )
 
 
-def publish_audit(measured: MeasuredAudit, report: Report, show_reference: bool, private: bool = False) -> Published:
+def publish_audit(measured: MeasuredAudit, report: Report, options: ReportOptions) -> Published:
     """Write the report, and all that goes with it, into the run folder.
-
-    Args:
-        show_reference: whether the HTML report embeds reference images.
-        private: leave prompts, paths and images of the reference out.
 
     Raises:
         StoreError: the disk is full or the folder cannot be written.
@@ -200,9 +209,8 @@ def publish_audit(measured: MeasuredAudit, report: Report, show_reference: bool,
         report,
         store.folder,
         pictures,
-        [_picture(image) for image in measured.reference],
-        show_reference=show_reference,
-        private=private,
+        [_picture(image) for image in measured.works.reference],
+        options,
         workflows={item.mask: to_json(plan.rewriter.graph(item.mask)[0]) for item in report.coalitions},
     )
 
