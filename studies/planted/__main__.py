@@ -1,6 +1,6 @@
 """How often does CopyScope name the culprit? Games on the miniature zoo in which it is known, on a real ComfyUI.
 
-    pip install -e ".[benchmark]"
+    pip install -e ".[bench]"
     python -m studies.planted [--comfyui ~/comfy/ComfyUI] [--work /tmp/planted] [--images 32] [--seed 0]
     python -m studies.planted --tables      # from studies/planted/planted.json alone, without ComfyUI
 

@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from shapiq.game_theory.exact import ExactComputer
 
 from copyscope_core.errors import GameError
 from copyscope_core.game.shapley import (
@@ -53,6 +52,8 @@ def test_equals_the_mean_over_all_orders(n: int) -> None:
 
 @pytest.mark.parametrize(("n", "seed"), [(n, seed) for n in (2, 4, 7, 10) for seed in range(3)])
 def test_equals_shapiq_exact(n: int, seed: int) -> None:
+    from shapiq.game_theory.exact import ExactComputer  # takes seconds to import
+
     game = Game(tuple(f"p{i}" for i in range(n)), np.random.default_rng(seed).normal(scale=50, size=2**n))
     computer = ExactComputer(lambda rows: game(rows), n_players=n)
     expected = computer("SV").get_n_order_values(1)
