@@ -386,6 +386,26 @@ def test_every_script_loads_without_a_word(page: Page, comfy: Server) -> None:
     )
 
 
+def test_what_a_file_of_the_pack_does_wrong_is_told_from_what_others_do(page: Page) -> None:
+    """The checks at the end of every test: they can fail, and only for the pack's own files."""
+    import frontend
+
+    address = "https://outside.invalid/x"
+    wrong = f"export default () => {{ fetch('{address}').catch(() => 0); console.warn('y is deprecated') }}"
+    pack, another = f"{frontend.PACK}wrong.js", "/extensions/another/wrong.js"
+    page.route("**/wrong.js", lambda route: route.fulfill(body=wrong, content_type="text/javascript"))
+    act = "async (path) => { (await import(path)).default(); await new Promise((done) => setTimeout(done, 500)) }"
+    page.evaluate(act, another)
+    frontend.check(page)
+    page.evaluate(act, pack)
+    assert frontend.external_requests(page) == [address]
+    assert len(frontend.deprecations(page)) == 1
+    with pytest.raises(AssertionError):
+        frontend.check(page)
+    frontend.external_requests(page).clear()
+    page.evaluate("() => { window.copyscopeDeprecations.length = 0 }")
+
+
 def test_only_nodes_that_a_person_uses_stand_in_the_node_library(page: Page) -> None:
     shown = page.evaluate(
         """() => document.querySelector('#vue-app').__vue_app__.config.globalProperties.$pinia._s.get('nodeDef')
