@@ -86,8 +86,8 @@ def open_frontend(
 ) -> Page:
     """A page with the front end ready, on a server without traces of an earlier page.
 
-    Requests to other hosts are refused; those that a file of the pack made are kept in ``external_requests(page)``. What
-    the front end itself asks for (releases, models that its own workflow lacks) is none of the pack's doing.
+    Requests to other hosts are refused; those that a file of the pack made are kept in ``external_requests(page)``.
+    What the front end itself asks for (releases, models that its own workflow lacks) is none of the pack's doing.
     """
     start_afresh(server, **(settings or {}))
     context = browser.new_context(viewport={"width": width, "height": height}, service_workers="block")
@@ -200,7 +200,8 @@ def missing_nodes(page: Page) -> list[str]:
     types: list[str] = page.evaluate(
         """() => {
             const graphs = [window.app.graph, ...(window.app.graph.subgraphs?.values() ?? [])]
-            return graphs.flatMap((graph) => graph.nodes).filter((node) => node.has_errors).map((node) => node.type)
+            return graphs.flatMap((graph) => graph.nodes)
+                .filter((node) => !LiteGraph.registered_node_types[node.type]).map((node) => node.type)
         }"""
     )
     return types
@@ -222,35 +223,26 @@ def screenshot(page: Page, name: str, *, fit: bool = True) -> Path:
     return path
 
 
-def frame_graph(page: Page, width: int) -> dict[str, float]:
-    """Shows the whole graph, and nothing else, in a view of this width; gives the rectangle to photograph."""
-    height = page.evaluate(
-        """([width, margin]) => {
-            const boxes = [...window.app.graph.nodes, ...window.app.graph.groups].map((item) => item.boundingRect)
-            const [left, top] = [0, 1].map((axis) => Math.min(...boxes.map((box) => box[axis])) - margin)
-            const [right, bottom] = [0, 1].map((axis) => Math.max(...boxes.map((b) => b[axis] + b[axis + 2])) + margin)
-            window.copyscopeFrame = { left, top, scale: width / (right - left) }
-            return Math.ceil((bottom - top) * window.copyscopeFrame.scale)
-        }""",
-        [width, 20],
-    )
+def close_up(page: Page, node_id: int, size: tuple[int, int], width: int) -> None:
+    """Shows a node of this size in the graph ``width`` pixels wide on the screen, and nothing above it."""
+    scale = width / size[0]
     page.evaluate("() => { window.app.extensionManager.focusMode = true }")
-    page.set_viewport_size({"width": width + 80, "height": int(height) + 80})
+    page.set_viewport_size({"width": width + 80, "height": int((size[1] + 80) * scale)})
     page.wait_for_timeout(500)
     page.evaluate(
-        """() => {
-            const { left, top, scale } = window.copyscopeFrame
+        """([id, size, scale]) => {
+            const node = window.app.graph.getNodeById(id)
+            node.setSize(size)
             const view = window.app.canvas.ds
             view.scale = scale
-            view.offset = [-left, -top]
+            view.offset = [-node.pos[0] + 20 / scale, -node.pos[1] + 40]
             window.app.canvas.setDirty(true, true)
-        }"""
+        }""",
+        [node_id, list(size), scale],
     )
     overlays = ".graph-canvas-panel, .p-toast, .p-buttongroup, .minimap-main-container"
     page.add_style_tag(content=f"{overlays} {{ visibility: hidden !important }}")
     page.wait_for_timeout(700)
-    box = page.locator("#graph-canvas").bounding_box()
-    return {"x": box["x"], "y": box["y"], "width": width, "height": height}
 
 
 def set_widgets(page: Page, values: dict[str, Any]) -> None:

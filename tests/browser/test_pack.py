@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import urllib.error
 import urllib.request
 from typing import TYPE_CHECKING, Any
 
@@ -73,8 +71,9 @@ CONTRAST = """(selector) => {
         }
         for (const bar of root.querySelectorAll('.cs-bar:not(.cs-unsure), .cs-fill')) {
             const under = behind(bar.parentElement)
-            // three is enough for what is no text: on the scale of text
-            found.push([bar.className, under ? ratio(over(rgba(getComputedStyle(bar).backgroundColor), under), under) * 1.5 : 0])
+            const colour = rgba(getComputedStyle(bar).backgroundColor)
+            // three is enough for what is no text: told on the scale of text
+            found.push([bar.className, under ? ratio(over(colour, under), under) * 1.5 : 0])
         }
     }
     return found
@@ -83,8 +82,7 @@ CONTRAST = """(selector) => {
 
 
 def quick_start() -> dict[str, Any]:
-    ui: dict[str, Any] = json.loads((REPOSITORY / "workflows" / "quick-start.json").read_text(encoding="utf-8"))
-    return ui
+    return shipped.ui_workflow("quick-start")
 
 
 def plain() -> dict[str, Any]:
@@ -256,7 +254,7 @@ def test_panels_are_not_saved_with_the_workflow(opened: Page) -> None:
 def test_players_of_loader_coalitions_carry_their_share_on_it(page: Page) -> None:
     import frontend
 
-    ui = json.loads((REPOSITORY / "workflows" / "loader-coalitions.json").read_text(encoding="utf-8"))
+    ui = shipped.ui_workflow("loader-coalitions")
     frontend.load_ui(page, ui)
     ids = {node["type"]: node["id"] for node in ui["nodes"]}
     output = fakes.output()
@@ -388,6 +386,26 @@ def test_every_script_loads_without_a_word(page: Page, comfy: Server) -> None:
     )
 
 
+def test_what_a_file_of_the_pack_does_wrong_is_told_from_what_others_do(page: Page) -> None:
+    """The checks at the end of every test: they can fail, and only for the pack's own files."""
+    import frontend
+
+    address = "https://outside.invalid/x"
+    wrong = f"export default () => {{ fetch('{address}').catch(() => 0); console.warn('y is deprecated') }}"
+    pack, another = f"{frontend.PACK}wrong.js", "/extensions/another/wrong.js"
+    page.route("**/wrong.js", lambda route: route.fulfill(body=wrong, content_type="text/javascript"))
+    act = "async (path) => { (await import(path)).default(); await new Promise((done) => setTimeout(done, 500)) }"
+    page.evaluate(act, another)
+    frontend.check(page)
+    page.evaluate(act, pack)
+    assert frontend.external_requests(page) == [address]
+    assert len(frontend.deprecations(page)) == 1
+    with pytest.raises(AssertionError):
+        frontend.check(page)
+    frontend.external_requests(page).clear()
+    page.evaluate("() => { window.copyscopeDeprecations.length = 0 }")
+
+
 def test_only_nodes_that_a_person_uses_stand_in_the_node_library(page: Page) -> None:
     shown = page.evaluate(
         """() => document.querySelector('#vue-app').__vue_app__.config.globalProperties.$pinia._s.get('nodeDef')
@@ -434,9 +452,19 @@ def test_help_in_english_is_the_help_for_all(comfy: Server) -> None:
         assert pages[0] == pages[1], name
 
 
-def test_comfyui_lists_the_workflows_as_templates_with_a_picture(comfy: Server) -> None:
+def test_comfyui_lists_the_workflows_by_their_titles_with_a_picture(comfy: Server, page: Page) -> None:
+    import frontend
+
     listed = comfy.get("/workflow_templates")["copyscope"]
-    assert sorted(listed) == shipped.NAMES
-    for name in listed:
-        with urllib.request.urlopen(f"{comfy.url}/api/workflow_templates/copyscope/{name}.jpg", timeout=30) as picture:
-            assert picture.read(3) == b"\xff\xd8\xff"
+    assert set(listed) == set(shipped.TITLES.values())
+    page.evaluate("() => app.extensionManager.command.execute('Comfy.BrowseTemplates')")
+    page.locator(".p-dialog-mask, [role=dialog]").first.wait_for()
+    page.get_by_role("button", name="CopyScope", exact=True).or_(
+        page.locator("[role=dialog] li, [role=dialog] nav *").get_by_text("CopyScope", exact=True)
+    ).first.click()
+    for title in listed:
+        picture = page.get_by_role("img", name=title).first
+        picture.wait_for(timeout=15_000)
+        picture.scroll_into_view_if_needed()
+        page.wait_for_function("(image) => image.naturalWidth > 0", arg=picture.element_handle(), timeout=15_000)
+    frontend.screenshot(page, "templates", fit=False)
