@@ -7,8 +7,6 @@ The public names are those of ``__all__``; docs/api.md explains them. Each is lo
 from __future__ import annotations
 
 import importlib
-import sys
-from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -20,7 +18,7 @@ if TYPE_CHECKING:
     from .features.extractor import FeatureExtractor
     from .game.solution import ShapleyResult, shapley
     from .observer import Observer
-    from .plan.plan import Plan
+    from .planning.plan import Plan
     from .report.schema import Report
     from .settings import AuditSettings
 
@@ -53,7 +51,7 @@ _MODULES = {
     "FidResult": ".evaluation.fid",
     "Frechet": ".distances.frechet",
     "Observer": ".observer",
-    "Plan": ".plan.plan",
+    "Plan": ".planning.plan",
     "Report": ".report.schema",
     "ShapleyResult": ".game.solution",
     "audit": ".api.audits",
@@ -80,18 +78,3 @@ if not TYPE_CHECKING:  # lest a type checker takes any name for one of the packa
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
-
-
-class _Package(ModuleType):
-    """This package, whose functions ``plan`` and ``audit`` bear the names of two of its sub-packages.
-
-    Python binds a sub-package to its name here once it has been imported, by anyone, and would so hide the function.
-    The sub-packages' modules are imported by ``from copyscope_core.audit.session import …`` as ever.
-    """
-
-    def __setattr__(self, name: str, value: object) -> None:
-        if not (name in _MODULES and isinstance(value, ModuleType)):
-            super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package

@@ -14,9 +14,10 @@ from ..copyscope_core.distances.registry import DISTANCES
 from ..copyscope_core.errors import ImageError
 from ..copyscope_core.evaluation.sampling import next_design
 from ..copyscope_core.features.extractor import FeatureCache, FeatureExtractor
-from ..copyscope_core.files.images import ImageFile, list_folder, read_image
+from ..copyscope_core.files.folders import list_folder
+from ..copyscope_core.files.images import ImageFile, read_image
 from ..copyscope_core.game.design import Design
-from ..copyscope_core.plan.own_nodes import NOTHING
+from ..copyscope_core.planning.own_nodes import NOTHING
 from .host import comfyui
 from .host.clip_vision import ClipVisionExtractor
 from .host.inception import host_extractor
@@ -26,7 +27,7 @@ from .run.start import continue_run
 from .types import Coalitions, Game, Reference
 
 if TYPE_CHECKING:
-    from ..copyscope_core.audit.reporting import MeasuredAudit
+    from ..copyscope_core.auditing.reporting import MeasuredAudit
 
 _NOT_LINKED = object()
 
@@ -100,7 +101,7 @@ class FID(io.ComfyNode):
         distance: Any = "fid",
         clip_vision: Any = None,
     ) -> io.NodeOutput:
-        from ..copyscope_core.audit.reporting import measure_audit  # when used: ComfyUI's start stays short
+        from ..copyscope_core.auditing.reporting import measure_audit  # when used: ComfyUI's start stays short
         from ..copyscope_core.evaluation.measure import Works
 
         run: GraphRun = _first(coalitions)

@@ -14,8 +14,8 @@ from PIL.PngImagePlugin import PngInfo
 
 from ..copyscope_core.errors import CopyScopeError
 from ..copyscope_core.features.extractor import FeatureCache
-from ..copyscope_core.files.images import as_rgb, pixel_hash, quantise
-from ..copyscope_core.plan.steps import Step
+from ..copyscope_core.files.pixels import as_rgb, pixel_hash, quantise
+from ..copyscope_core.planning.steps import Step
 from ..copyscope_core.workflow.graph import to_json
 from .host.inception import host_extractor
 from .run.expansion import COLLECT, IMAGES, TURN

@@ -12,8 +12,10 @@ import torch
 from comfy_api.latest import io
 
 from ..copyscope_core.errors import CopyScopeError
+from ..copyscope_core.files.folders import list_folder
 from ..copyscope_core.files.hashes import file_sha256
-from ..copyscope_core.files.images import ImageFile, as_rgb, list_folder, pixel_hash, quantise
+from ..copyscope_core.files.images import ImageFile
+from ..copyscope_core.files.pixels import as_rgb, pixel_hash, quantise
 from ..copyscope_core.workflow.graph import as_link
 from .host import comfyui
 from .types import Reference

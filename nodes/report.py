@@ -39,10 +39,7 @@ class ShapleyReport(io.ComfyNode):
 
     @classmethod
     def execute(cls, game: MeasuredRun, show_reference: bool, private: bool = False) -> io.NodeOutput:
-        from ..copyscope_core.audit.reporting import (  # when used: ComfyUI's start stays short
-            publish_audit,
-            report_audit,
-        )
+        from ..copyscope_core.auditing.reporting import publish_audit, report_audit
         from ..copyscope_core.evidence.publish import ReportOptions
         from ..copyscope_core.report.build import summary_text
 

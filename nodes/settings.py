@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from ..copyscope_core.errors import CopyScopeError, describe
 from ..copyscope_core.game.design import Estimator
-from ..copyscope_core.plan.own_nodes import from_settings_node
+from ..copyscope_core.planning.own_nodes import from_settings_node
 from ..copyscope_core.settings import AuditSettings
 from .types import SettingsChoice
 

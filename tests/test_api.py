@@ -17,8 +17,8 @@ from fakecomfy import FakeComfy
 from images_on_disk import MeanColours, image_folder
 
 import copyscope_core as cs
-from copyscope_core.audit.servers import ServerChoice
-from copyscope_core.audit.session import run_plan
+from copyscope_core.auditing.servers import ServerChoice
+from copyscope_core.auditing.session import run_plan
 from copyscope_core.observer import Quiet
 from copyscope_core.store.runs import STATE_VARIABLE
 

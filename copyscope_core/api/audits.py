@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ..distances.registry import DistanceName
     from ..features.choose import Device, FeatureChoice
     from ..files.image_sets import ImageFiles
-    from ..plan.plan import Plan
+    from ..planning.plan import Plan
     from ..report.schema import Report
     from .given import PathName, Servers, Settings, Workflow
 
@@ -49,7 +49,7 @@ def plan(
     Raises:
         CopyScopeError: a setting or the workflow does not fit, or the server cannot be reached.
     """
-    from ..audit.session import run_plan
+    from ..auditing.session import run_plan
 
     chosen = settings_of(settings)
     choice = choice_of(server, comfyui, base_directory, comfyui_args)
@@ -91,7 +91,7 @@ def score(
     Raises:
         CopyScopeError: ``game.json``, an image, the distance or the device does not fit, or ``out`` cannot be used.
     """
-    from ..audit.score import Score, read_game
+    from ..auditing.score import Score, read_game
     from ..distances.registry import distance_named
     from ..evidence.publish import ReportOptions
     from ..features.choose import choose_extractor
@@ -153,7 +153,7 @@ def audit(
         CopyScopeError: a setting, the workflow or an image does not fit; a server cannot be reached or a coalition
             cannot be run (named); ``out`` cannot be used.
     """
-    from ..audit.session import run_audit
+    from ..auditing.session import run_audit
     from ..evidence.publish import ReportOptions
     from ..features.choose import choose_extractor
     from ..store.storage import ImageStorage

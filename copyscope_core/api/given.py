@@ -16,7 +16,7 @@ from ..errors import CopyScopeError, WorkflowError, describe
 from ..settings import AuditSettings
 
 if TYPE_CHECKING:
-    from ..audit.servers import ServerChoice
+    from ..auditing.servers import ServerChoice
     from ..distances.registry import DistanceName
     from ..evaluation.measure import Works
     from ..files.image_sets import ImageFiles
@@ -86,7 +86,7 @@ def choice_of(
     Raises:
         CopyScopeError: the choices exclude each other.
     """
-    from ..audit.servers import ServerChoice
+    from ..auditing.servers import ServerChoice
 
     return ServerChoice(
         (server,) if isinstance(server, str) else tuple(server or ()),

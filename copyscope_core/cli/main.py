@@ -15,7 +15,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from .. import __version__
-from ..audit.servers import ServerChoice
+from ..auditing.servers import ServerChoice
 from ..errors import CopyScopeError
 from ..evaluation.measure import Works
 from ..evidence.publish import ReportOptions
@@ -64,7 +64,7 @@ def _root(
 @opt.grouped(settings=opt.audit_settings, choice=opt.servers)
 def plan(workflow: opt.Workflow, settings: AuditSettings, choice: ServerChoice, json: opt.Json = False) -> None:
     """Say what an audit would do: players, absence rules, coalitions, images. Runs nothing."""
-    from ..audit.session import run_plan
+    from ..auditing.session import run_plan
     from .audit import print_plan
 
     with observer() as shown:
@@ -92,7 +92,7 @@ def audit(
     json: opt.Json = False,
 ) -> None:
     """Run a workflow for every coalition of its components and report each one's contribution."""
-    from ..audit.session import run_audit
+    from ..auditing.session import run_audit
 
     with _interruptible(out), observer() as shown:
         result = run_audit(
@@ -114,8 +114,8 @@ def batch(
     json: opt.Json = False,
 ) -> None:
     """Run the audits of a queue; what they have in common is computed once. Exit code 1 if any of them failed."""
-    from ..audit.batch import RESULTS_FILE, read_queue
-    from ..audit.session import run_batch
+    from ..auditing.batch import RESULTS_FILE, read_queue
+    from ..auditing.session import run_batch
 
     listed = read_queue(queue, settings)
     with _interruptible(out), observer() as shown:
@@ -153,7 +153,7 @@ def score(
     json: opt.Json = False,
 ) -> None:
     """Report the contributions from images of the coalitions that are on disk already."""
-    from ..audit.score import Score
+    from ..auditing.score import Score
 
     with _interruptible(out), observer() as shown:
         result = Score(folder, works, out, extractor, shown, options, distance).run()

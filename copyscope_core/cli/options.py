@@ -17,7 +17,7 @@ import typer
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
-from ..audit.servers import DEFAULT_SERVER, SERVER_VARIABLE, ServerChoice
+from ..auditing.servers import DEFAULT_SERVER, SERVER_VARIABLE, ServerChoice
 from ..errors import CopyScopeError, describe
 from ..evaluation.measure import Works
 from ..evidence.publish import ReportOptions
@@ -206,7 +206,7 @@ def works(
     Raises:
         ImageError: a folder is missing or empty, or holds what is no image.
     """
-    from ..files.images import check_folder
+    from ..files.folders import check_folder
 
     return Works(check_folder(reference), [] if control is None else check_folder(control))
 

@@ -15,14 +15,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ..audit.score import Score
-from ..audit.servers import ServerChoice
-from ..audit.session import run_audit
+from ..auditing.score import Score
+from ..auditing.servers import ServerChoice
+from ..auditing.session import run_audit
 from ..comfyui.host import comfyui_version
 from ..errors import HostError
 from ..evaluation.measure import Works
 from ..features.extractor import InceptionExtractor
-from ..files.images import check_folder
+from ..files.folders import check_folder
 from ..observer import Observer
 from ..report.schema import Report
 from ..settings import AuditSettings

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from ..distances.registry import INFINITY_IMAGES
 from ..errors import GameError, ImageError
 from ..features.extractor import FeatureCache
-from ..files.images import ImageFile, Pixels, describe_defects, in_threads, match_record, match_reference, pixel_hash
+from ..files.images import ImageFile, in_threads
+from ..files.pixels import Pixels, describe_defects, match_record, match_reference, pixel_hash
 from ..game.coalitions import label
 from ..game.design import Design, Exact
 from .cautions import extractor_cautions

@@ -17,18 +17,11 @@ import numpy as np
 
 from ..errors import CopyScopeError, StoreError
 from ..features.extractor import SUFFIX, FeatureCache
-from ..files.images import (
-    MAX_IMAGE_PIXELS,
-    ImageFile,
-    Pixels,
-    image_of,
-    list_folder,
-    match_reference,
-    pixel_hash,
-    read_folder,
-    read_image,
-)
+from ..files.decode import MAX_IMAGE_PIXELS
+from ..files.folders import list_folder, read_folder
+from ..files.images import ImageFile, image_of, read_image
 from ..files.inside import named_inside, plain_inside
+from ..files.pixels import Pixels, match_reference, pixel_hash
 from ..game.coalitions import label
 from ..observer import Observer, Quiet
 from ..report.schema import ImageFile as ImageRecord

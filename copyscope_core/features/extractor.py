@@ -17,7 +17,8 @@ from safetensors.numpy import save
 
 from ..errors import CopyScopeError, ImageError
 from ..files.atomic import check_plain, write_bytes_atomic
-from ..files.images import ImageFile, Pixels, in_threads, resize_bicubic
+from ..files.images import ImageFile, in_threads
+from ..files.pixels import Pixels, resize_bicubic
 
 if TYPE_CHECKING:
     import torch

@@ -12,7 +12,10 @@ import numpy.typing as npt
 from PIL import Image
 
 from ..errors import ImageError
-from .images import ImageFile, Pixels, as_rgb, in_threads, pixel_hash, read_folder, read_image, rgb_pixels
+from .decode import rgb_pixels
+from .folders import read_folder
+from .images import ImageFile, in_threads, read_image
+from .pixels import Pixels, as_rgb, pixel_hash
 
 ImageItem: TypeAlias = Image.Image | str | os.PathLike[str] | npt.NDArray[np.uint8]
 """One image: of Pillow, a file, or an array of uint8, (H, W, 3)."""

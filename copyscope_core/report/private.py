@@ -16,7 +16,7 @@ import numpy as np
 
 from ..distances.registry import DISTANCES
 from ..evaluation.cautions import covariance_cautions, effect_cautions, extractor_cautions
-from ..files.images import MATCH_METHOD
+from ..files.pixels import MATCH_METHOD
 from ..game.design import Estimator
 from ..players.components import stem
 from ..settings import AuditSettings

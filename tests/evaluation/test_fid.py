@@ -18,7 +18,7 @@ from copyscope_core.distances.kernel import kernel_distance
 from copyscope_core.errors import CopyScopeError, ImageError
 from copyscope_core.evaluation.fid import FidResult, fid
 from copyscope_core.features.extractor import INCEPTION_ID
-from copyscope_core.files.images import read_folder
+from copyscope_core.files.folders import read_folder
 
 
 @pytest.fixture(scope="module")

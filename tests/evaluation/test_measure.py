@@ -18,7 +18,9 @@ from copyscope_core.errors import GameError
 from copyscope_core.evaluation.measure import Works, input_image_warnings, measure
 from copyscope_core.features.extractor import FeatureCache, Features
 from copyscope_core.files import images
-from copyscope_core.files.images import ImageFile, Pixels, list_folder, read_folder, read_image
+from copyscope_core.files.folders import list_folder, read_folder
+from copyscope_core.files.images import ImageFile, read_image
+from copyscope_core.files.pixels import Pixels
 
 
 class Colours:
@@ -88,7 +90,7 @@ def test_reference_images_are_decoded_once_and_only_a_few_are_in_memory(
     folder = image_folder(tmp_path / "reference", 40, size=(30, 20))
     eager = measure(["red"], loader(picture), Works(read_folder(folder)), FeatureCache(None, Colours()))
     alive, decoded, most = 0, [], 0
-    plain = images._decode
+    plain = images.decode_pixels
 
     def counted(data: bytes, path: Path) -> Any:
         nonlocal alive, most
@@ -103,7 +105,7 @@ def test_reference_images_are_decoded_once_and_only_a_few_are_in_memory(
         nonlocal alive
         alive -= 1
 
-    monkeypatch.setattr(images, "_decode", counted)
+    monkeypatch.setattr(images, "decode_pixels", counted)
     reference = list_folder(folder)
     made = {mask: loader(picture)(mask) for mask in range(2)}
     decoded.clear()

@@ -15,14 +15,14 @@ import numpy as np
 import pytest
 from images_on_disk import MeanColours, image_folder, png_bytes
 
-from copyscope_core.audit.score import Score
+from copyscope_core.auditing.score import Score
 from copyscope_core.errors import CopyScopeError
 from copyscope_core.evaluation.measure import Works
 from copyscope_core.evidence.manifest import make_manifest, read_manifest, write_manifest
 from copyscope_core.evidence.verify import Verification, Verifier
 from copyscope_core.evidence.verify_numbers import compare_numbers, evaluate_again, stored_features
 from copyscope_core.features.extractor import FeatureCache
-from copyscope_core.files.images import read_folder
+from copyscope_core.files.folders import read_folder
 from copyscope_core.report.build import load_report
 from copyscope_core.store.run_store import RunStore
 from copyscope_core.store.runs import STATE_VARIABLE, clean_run

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from copyscope_core.comfyui.host import ManagedHost
-from copyscope_core.plan.steps import CANARIES
+from copyscope_core.planning.steps import CANARIES
 
 from .lab import PROMPTS, CampaignError, Client, Lab, ask, entries, numbers
 from .proxy import cutting_proxy

@@ -28,7 +28,8 @@ from copyscope_core.features.extractor import (
 )
 from copyscope_core.features.inception import full_precision, load_inception
 from copyscope_core.files import atomic as files
-from copyscope_core.files.images import Pixels, pixel_hash, read_folder, resize_bicubic
+from copyscope_core.files.folders import read_folder
+from copyscope_core.files.pixels import Pixels, pixel_hash, resize_bicubic
 
 
 class Means:

@@ -18,20 +18,16 @@ from images_on_disk import image_folder
 from PIL import Image, ImageCms
 
 from copyscope_core.errors import ImageError
-from copyscope_core.files import images
-from copyscope_core.files.images import (
-    ImageFile,
+from copyscope_core.files import decode, images
+from copyscope_core.files.folders import check_folder, list_folder, read_folder
+from copyscope_core.files.images import ImageFile, in_threads, read_image
+from copyscope_core.files.pixels import (
     as_rgb,
-    check_folder,
     describe_defects,
-    in_threads,
-    list_folder,
     match_record,
     match_reference,
     pixel_hash,
     quantise,
-    read_folder,
-    read_image,
     resize_bicubic,
 )
 
@@ -181,7 +177,7 @@ def test_images_read_at_once_show_no_warning_and_leave_the_filters_of_others_alo
     """Two are read at a time, and the one that began first ends first."""
     path = save(tmp_path / "image.png", picture())
     begun, ended = threading.Barrier(2), threading.Event()
-    convert = images._to_rgb
+    convert = decode._to_rgb
 
     def warn(image: Image.Image) -> Image.Image:
         place = begun.wait(timeout=30)
@@ -190,7 +186,7 @@ def test_images_read_at_once_show_no_warning_and_leave_the_filters_of_others_alo
         warnings.warn("Corrupt EXIF data", stacklevel=1)
         return convert(image)
 
-    monkeypatch.setattr(images, "_to_rgb", warn)
+    monkeypatch.setattr(decode, "_to_rgb", warn)
     before = list(warnings.filters)
     with ThreadPoolExecutor(2) as pool:
         reading = [pool.submit(read_image, path) for _ in range(2)]
@@ -331,7 +327,7 @@ def test_listing_a_folder_decodes_nothing(tmp_path: Path, monkeypatch: pytest.Mo
     expected = read_folder(tmp_path)
     (tmp_path / "b.jpg").write_bytes((tmp_path / "b.jpg").read_bytes()[:200])  # the signature is whole, the rest is not
     with monkeypatch.context() as patch:
-        patch.setattr(images, "_decode", None)
+        patch.setattr(images, "decode_pixels", None)
         listed = list_folder(tmp_path)
         assert [image.name for image in listed] == [image.name for image in expected]
     del expected[1], listed[1]
@@ -363,8 +359,8 @@ def test_an_image_on_disk_is_decoded_once_for_its_hashes_and_watched(
     save(tmp_path / "a.png", picture())
     (image,) = list_folder(tmp_path)
     decodes: list[Path] = []
-    plain = images._decode
-    monkeypatch.setattr(images, "_decode", lambda data, path: (decodes.append(path), plain(data, path))[1])
+    plain = images.decode_pixels
+    monkeypatch.setattr(images, "decode_pixels", lambda data, path: (decodes.append(path), plain(data, path))[1])
     whole = image.decoded()
     assert (image.pixel_sha256, image.file_sha256) == (whole.pixel_sha256, whole.file_sha256)
     assert decodes == [tmp_path / "a.png"]

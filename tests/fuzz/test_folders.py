@@ -15,13 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from images_on_disk import MeanColours, image_folder, png_bytes
 
-from copyscope_core.audit.score import Score
+from copyscope_core.auditing.score import Score
 from copyscope_core.evaluation.measure import Works
 from copyscope_core.evidence.manifest import read_manifest
 from copyscope_core.evidence.verify import Verifier
 from copyscope_core.features.extractor import FeatureCache
+from copyscope_core.files.folders import read_folder
 from copyscope_core.files.hashes import HashCache
-from copyscope_core.files.images import read_folder
 from copyscope_core.report.build import load_report, summary_text
 from copyscope_core.report.html.page import write_html
 from copyscope_core.store.run_store import RunStore

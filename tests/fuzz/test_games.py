@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from images_on_disk import MeanColours, image_folder
 
-from copyscope_core.audit.score import Score
+from copyscope_core.auditing.score import Score
 from copyscope_core.evaluation.measure import Works
-from copyscope_core.files.images import read_folder
+from copyscope_core.files.folders import read_folder
 from copyscope_core.game.shapley import check_efficiency, leave_one_out, shapley_values, shares
 from copyscope_core.game.table import parse_game
 from copyscope_core.report.build import load_report

@@ -16,13 +16,13 @@ from hypothesis import strategies as st
 from images_on_disk import MeanColours, image_folder
 from PIL import Image
 
-from copyscope_core.audit.score import Score
+from copyscope_core.auditing.score import Score
 from copyscope_core.evaluation.evaluate import evaluate
 from copyscope_core.evaluation.measure import Works
 from copyscope_core.evidence.publish import Published, ReportOptions, publish
 from copyscope_core.evidence.verify import Verifier
-from copyscope_core.files.images import read_folder
-from copyscope_core.plan.plan import make_plan
+from copyscope_core.files.folders import read_folder
+from copyscope_core.planning.plan import make_plan
 from copyscope_core.report.build import build_report, load_report, summary_text
 from copyscope_core.report.html.chart_files import chart_svg
 from copyscope_core.report.html.page import render_html

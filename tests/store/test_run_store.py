@@ -21,7 +21,7 @@ from PIL import Image
 from copyscope_core.errors import ImageError, StoreError
 from copyscope_core.files import atomic as files
 from copyscope_core.files.atomic import open_log
-from copyscope_core.files.images import pixel_hash
+from copyscope_core.files.pixels import pixel_hash
 from copyscope_core.store import runs
 from copyscope_core.store.run_store import RunStore
 from copyscope_core.store.runs import clean_run, list_runs, register_run

@@ -15,8 +15,8 @@ from ..evaluation.measure import Works
 from ..evidence.publish import ReportOptions
 from ..features.extractor import FeatureExtractor
 from ..observer import Observer, Quiet
-from ..plan.own_nodes import embedded_settings
-from ..plan.plan import Plan, make_plan
+from ..planning.own_nodes import embedded_settings
+from ..planning.plan import Plan, make_plan
 from ..settings import AuditSettings
 from ..store.storage import ImageStorage
 from ..workflow.graph import parse_graph, read_json

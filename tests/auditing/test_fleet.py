@@ -14,14 +14,14 @@ from example_workflows import HASHES, node, with_lora
 from fakecomfy import FakeComfy, fake_comfy
 from images_on_disk import png_bytes
 
-from copyscope_core.audit.fleet import MOST_LOST, distribute
-from copyscope_core.audit.servers import SERVER_VARIABLE, ServerChoice, connected, server_addresses
+from copyscope_core.auditing.fleet import MOST_LOST, distribute
+from copyscope_core.auditing.servers import SERVER_VARIABLE, ServerChoice, connected, server_addresses
 from copyscope_core.comfyui.errors import ServerLostError
 from copyscope_core.errors import HostError
 from copyscope_core.observer import Quiet
-from copyscope_core.plan.plan import Plan
-from copyscope_core.plan.steps import Step
-from tests.audit.test_audit import Notes, audit, results
+from copyscope_core.planning.plan import Plan
+from copyscope_core.planning.steps import Step
+from tests.auditing.test_audit import Notes, audit, results
 
 
 @pytest.fixture

@@ -13,14 +13,14 @@ from fakecomfy import FakeComfy
 from images_on_disk import MeanColours, image_folder
 from pyarrow import parquet
 
-from copyscope_core.audit.batch import Batch, read_queue
-from copyscope_core.audit.servers import ServerChoice
-from copyscope_core.audit.session import run_batch
+from copyscope_core.auditing.batch import Batch, read_queue
+from copyscope_core.auditing.servers import ServerChoice
+from copyscope_core.auditing.session import run_batch
 from copyscope_core.comfyui.errors import ServerLostError
 from copyscope_core.errors import CopyScopeError, StoreError
 from copyscope_core.evidence.verify import Verifier
 from copyscope_core.settings import AuditSettings
-from tests.audit.test_audit import Notes
+from tests.auditing.test_audit import Notes
 
 PER_AUDIT = 4 * 2 + 1
 CANARIES = 2

@@ -10,7 +10,7 @@ from typing import Generic, Protocol, TypeVar
 from ..comfyui.errors import ServerHangError, ServerLostError, ServerUnreachableError
 from ..errors import HostError
 from ..observer import Observer
-from ..plan.steps import Step
+from ..planning.steps import Step
 
 MOST_LOST = 3
 """Workers that one step may end before it is given up, lest it end them all."""

@@ -12,7 +12,8 @@ from ..errors import GameError, ImageError, StoreError, describe
 from ..evaluation.measure import Works, measure
 from ..evidence.publish import ReportOptions, publish
 from ..features.extractor import FeatureCache, FeatureExtractor, InceptionExtractor
-from ..files.images import ImageFile, read_folder
+from ..files.folders import read_folder
+from ..files.images import ImageFile
 from ..game.table import check_players, coalition_label, mask_of, require_complete
 from ..observer import Observer, Quiet
 from ..report.build import build_report, describe_environment

@@ -17,9 +17,9 @@ from example_workflows import HASHES, Workflow, node, with_lora
 from fakecomfy import FakeComfy, fake_comfy
 from images_on_disk import MeanColours, image_folder, png_bytes
 
-from copyscope_core.audit.audit import Audit, AuditResult
-from copyscope_core.audit.context import split_image_name
-from copyscope_core.audit.runner import Server
+from copyscope_core.auditing.audit import Audit, AuditResult
+from copyscope_core.auditing.context import split_image_name
+from copyscope_core.auditing.runner import Server
 from copyscope_core.comfyui.client import ComfyClient
 from copyscope_core.comfyui.errors import ServerHangError, ServerLostError
 from copyscope_core.comfyui.model_files import LocalModels
@@ -28,10 +28,10 @@ from copyscope_core.evaluation.measure import Works
 from copyscope_core.evidence.publish import ReportOptions
 from copyscope_core.evidence.verify import Verifier
 from copyscope_core.features.extractor import BATCH_SIZE
+from copyscope_core.files.folders import read_folder
 from copyscope_core.files.hashes import HashCache
-from copyscope_core.files.images import read_folder
 from copyscope_core.observer import Quiet
-from copyscope_core.plan.plan import make_plan
+from copyscope_core.planning.plan import make_plan
 from copyscope_core.report.schema import Report
 from copyscope_core.settings import AuditSettings
 from copyscope_core.store.run_store import RunStore

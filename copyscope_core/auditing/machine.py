@@ -7,8 +7,8 @@ from typing import Any, Protocol
 
 from ..features.extractor import FeatureExtractor, Features
 from ..observer import Observer
-from ..plan.plan import Plan
-from ..plan.steps import Step
+from ..planning.plan import Plan
+from ..planning.steps import Step
 from ..store.entry import Entry
 from ..store.run_store import RunStore
 from .context import ServerContext

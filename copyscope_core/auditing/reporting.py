@@ -22,8 +22,8 @@ from ..features.extractor import FeatureCache
 from ..files.hashes import autov2
 from ..files.images import ImageFile
 from ..game.coalitions import label
-from ..plan.plan import Plan
-from ..plan.steps import Step
+from ..planning.plan import Plan
+from ..planning.steps import Step
 from ..report.build import build_report, describe_environment
 from ..report.sampling import sampling_cautions, sampling_record
 from ..report.schema import CanaryResult, Report

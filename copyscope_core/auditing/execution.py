@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 
 from ..features.extractor import FeatureCache, Features
 from ..observer import Observer
-from ..plan.plan import Plan
-from ..plan.steps import Step, StepKeys
+from ..planning.plan import Plan
+from ..planning.steps import Step, StepKeys
 from ..store.entry import Entry
 from ..store.run_store import RunStore
 from .context import ServerContext

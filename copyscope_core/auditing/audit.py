@@ -16,7 +16,7 @@ from ..evidence.publish import ReportOptions
 from ..features.extractor import FeatureCache, FeatureExtractor, InceptionExtractor
 from ..files.images import ImageFile, read_image
 from ..observer import Observer, Quiet
-from ..plan.plan import Plan
+from ..planning.plan import Plan
 from ..report.build import plain
 from ..report.schema import Report
 from ..store.run_store import RunStore

@@ -17,7 +17,7 @@ from ..comfyui.errors import ImageMissingError, one_line
 from ..comfyui.model_files import LocalModels
 from ..errors import HostError
 from ..observer import Observer
-from ..plan.plan import Plan
+from ..planning.plan import Plan
 from ..store.keys import RunContext, embedding_names, file_names, launch_flags
 from ..workflow.graph import Node
 from ..workflow.node_info import EMBEDDING_SUFFIXES, is_image_file, mapping

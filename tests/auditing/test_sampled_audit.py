@@ -11,12 +11,12 @@ from images_on_disk import MeanColours
 
 from copyscope_core.errors import GameError, PlayerError, TooManyCoalitionsError
 from copyscope_core.evidence.verify import Verifier
-from copyscope_core.plan.own_nodes import embedded_settings
-from copyscope_core.plan.plan import Plan, make_plan
+from copyscope_core.planning.own_nodes import embedded_settings
+from copyscope_core.planning.plan import Plan, make_plan
 from copyscope_core.settings import AuditSettings
 from copyscope_core.workflow.graph import parse_graph
 from copyscope_core.workflow.node_info import bundled_catalog
-from tests.audit.test_audit import audit, results
+from tests.auditing.test_audit import audit, results
 
 WORDS = ("a wave", "by hokusai", "at dusk", "with boats", "in ink", "of foam", "under snow")
 """Seven phrases and a LoRA: eight players, 256 coalitions."""

@@ -24,8 +24,8 @@ from ..comfyui.model_files import LocalModels
 from ..errors import HostError
 from ..features.extractor import FeatureExtractor, Features
 from ..observer import Observer
-from ..plan.plan import Plan
-from ..plan.steps import Step, run_nonce
+from ..planning.plan import Plan
+from ..planning.steps import Step, run_nonce
 from ..store.entry import Entry
 from ..store.run_store import RunStore
 from ..workflow.graph import to_json

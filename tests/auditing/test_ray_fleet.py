@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
-from copyscope_core.audit.ray_fleet import NodeHost, ray_machines, slots
-from copyscope_core.audit.servers import ServerChoice
+from copyscope_core.auditing.ray_fleet import ray_machines, slots
+from copyscope_core.auditing.ray_host import NodeHost
+from copyscope_core.auditing.servers import ServerChoice
 from copyscope_core.comfyui.errors import HostDiedError, ServerLostError
 from copyscope_core.errors import CopyScopeError, HostError
 from copyscope_core.observer import Quiet
-from copyscope_core.plan.steps import Step
+from copyscope_core.planning.steps import Step
 
 
 def node(name: str, alive: bool = True, **resources: float) -> dict[str, Any]:

@@ -4,8 +4,8 @@ import pytest
 from example_workflows import base, ksampler, lora, node, with_lora
 
 from copyscope_core.errors import PlayerError, TooManyCoalitionsError, WorkflowError
-from copyscope_core.plan.own_nodes import embedded_settings
-from copyscope_core.plan.plan import make_plan
+from copyscope_core.planning.own_nodes import embedded_settings
+from copyscope_core.planning.plan import make_plan
 from copyscope_core.players.rewrite import RERUN_INPUT
 from copyscope_core.settings import AuditSettings
 from copyscope_core.workflow.graph import Link, parse_graph, to_json

@@ -8,7 +8,7 @@ from example_workflows import base, ksampler, lora, node
 from copyscope_core.errors import CopyScopeError, PlayerError, WorkflowError
 from copyscope_core.workflow.graph import Link, parse_graph
 from copyscope_core.workflow.node_info import NodeCatalog, bundled_catalog
-from tests.plan.test_plan import only, plan, rewritten, source
+from tests.planning.test_plan import only, plan, rewritten, source
 
 
 def catalog(**classes) -> NodeCatalog:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from copyscope_core.audit.feature_queue import FeatureQueue
+from copyscope_core.auditing.feature_queue import FeatureQueue
 from copyscope_core.errors import StoreError
 from copyscope_core.features.extractor import BATCH_SIZE, Features
 from copyscope_core.store.entry import Entry, StoredImage

@@ -24,7 +24,7 @@ from ..comfyui.errors import ServerHangError, ServerLostError, ServerUnreachable
 from ..errors import CopyScopeError, StoreError, describe
 from ..evaluation.measure import Works
 from ..files.atomic import read_plain, write_json_atomic
-from ..files.images import check_folder
+from ..files.folders import check_folder
 from ..observer import Observer, Quiet
 from ..report.build import load_report
 from ..report.schema import Report

@@ -12,11 +12,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from images_on_disk import MeanColours, image_folder, png_bytes
 
-from copyscope_core.audit.score import Score, read_game
+from copyscope_core.auditing.score import Score, read_game
 from copyscope_core.distances.registry import DistanceName
 from copyscope_core.errors import CopyScopeError, GameError, ImageError, StoreError
 from copyscope_core.evaluation.measure import Works
-from copyscope_core.files.images import read_folder
+from copyscope_core.files.folders import read_folder
 from copyscope_core.report.schema import Report
 from copyscope_core.store.runs import STATE_VARIABLE
 
