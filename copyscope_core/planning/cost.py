@@ -17,7 +17,7 @@ from ..workflow.noise import Constants
 COUNTED = 4096
 """Of more coalitions than this the distinct sampler runs are not counted, but bounded from above."""
 
-COUNTED_NODES = 1_000_000
+COUNTED_NODES = 500_000
 """Nor are they where the coalitions' graphs may have more different nodes than this."""
 
 MOST_IMAGES = 1 << 31

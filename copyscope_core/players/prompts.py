@@ -235,14 +235,15 @@ def _clone(walk: _Walk, link: Link, shared: set[str], clones: dict[Link, Link], 
     stack = [link]
     while stack:
         current = walk.side(stack[-1])
+        if current in clones:
+            stack.pop()
+            continue
         sources = [(name, source, walk.side(source)) for name, source in walk.sources(current)]
-        waiting = [source for _, source, side in sources if side not in clones and side != current]
-        if current not in clones and waiting:
-            stack.extend(waiting)
+        waiting = {side: source for _, source, side in sources if side not in clones and side != current}
+        if waiting:
+            stack.extend(waiting.values())
             continue
         slot = stack.pop().slot
-        if current in clones:
-            continue
         changed = {
             name: Link(clones[side].node, source.slot)
             for name, source, side in sources

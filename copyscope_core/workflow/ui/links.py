@@ -34,7 +34,7 @@ REROUTES = frozenset({"Reroute", "Reroute (rgthree)"})
 PASSING = REROUTES | {PRIMITIVE, SET_NODE, GET_NODE}
 """Node types of the front end that pass a value on and never reach the server."""
 
-MAX_STEPS = 100 * MAX_NODES
+MAX_STEPS = 50 * MAX_NODES
 """Steps that following all links of a workflow may take; an ordinary one takes some ten for each node."""
 
 Source = Link | Value | None
@@ -81,6 +81,7 @@ class Links:
         self._info = object_info
         self._promoted = promoted
         self._steps = 0
+        self._known: dict[tuple[int, int, int, str], Source] = {}
         self._slots: dict[int, list[UiInput]] = {}
         self._types: dict[int, dict[Any, str]] = {}
 
@@ -92,9 +93,16 @@ class Links:
         """
         place: _Input | _Output | Source = _Input(scope, node, one)
         seen: set[tuple[int, str, str]] = set()
+        passed: list[tuple[int, int, int, str]] = []
+        noted = len(self._notes)
         while isinstance(place, (_Input, _Output)):
             self._count(1)
             if isinstance(place, _Output):
+                output = (id(place.scope), id(place.node), place.slot, place.wanted)
+                if output in self._known:
+                    place = self._known[output]
+                    break
+                passed.append(output)
                 place = self._behind(place)
                 continue
             key = (id(place.scope), str(place.node.get("id")), str(place.one.get("name")))
@@ -102,6 +110,8 @@ class Links:
                 raise WorkflowError(f"{place} is linked to itself in a circle")
             seen.add(key)
             place = self._linked(place)
+        if noted == len(self._notes):  # a note names the input that asked, so the next one has to ask again
+            self._known.update(dict.fromkeys(passed, place))
         return place
 
     def _count(self, steps: int) -> None:
