@@ -1,4 +1,4 @@
-"""Starts a ComfyUI of its own for an audit, and stops it for sure."""
+"""Starts a ComfyUI server for an audit, and stops it whatever happens."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _PROBE_SECONDS = 120.0
 _STATS_BYTES_MAX = 1 << 20
 _TAIL_BYTES = 20_000
 
-# Runs main.py and ends it when the process that started it is gone, however it ended.
+# Runs main.py, and ends it when the process that started it has ended, even if that was killed.
 _LAUNCHER = """
 import os, runpy, sys, threading, time
 parent = int(sys.argv[1])
@@ -266,7 +266,7 @@ def _tail(path: Path) -> bytes:
 
 
 def _environment() -> dict[str, str]:
-    """This process's environment without what would lead another Python astray."""
+    """This process's environment without the variables that would make another Python load this one's packages."""
     hidden = ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "VIRTUAL_ENV", "__PYVENV_LAUNCHER__")
     return {
         **{key: value for key, value in os.environ.items() if key not in hidden},

@@ -31,7 +31,7 @@ class Column:
     """One report.
 
     Attributes:
-        name: what tells it from the others.
+        name: what distinguishes it from the others.
         full, none: distance in use of all components and of none; None where it is not defined.
         gain: v of all components.
     """
@@ -86,7 +86,7 @@ class Comparison:
 
     @property
     def comparable(self) -> bool:
-        """Whether the numbers may be held against each other."""
+        """Whether the numbers may be compared."""
         return not self.reasons
 
     def as_json(self) -> dict[str, Any]:
@@ -159,13 +159,13 @@ def _all_equal(reports: dict[str, Report], key: Callable[[Report], Any]) -> bool
 
 
 def _reference(report: Report) -> Any:
-    """What tells one reference from another; None where no hashes were kept."""
+    """What identifies the reference: its pixel hashes; None where no hashes were kept."""
     hashes = sorted(str(image.pixel_sha256) for image in report.reference.images)
     return hashes or None
 
 
 def _workflow(report: Report) -> Any:
-    """What tells one workflow from another: the pixels that its coalitions make, else its graph."""
+    """What identifies the workflow: the pixels that its coalitions make, else its graph."""
     pixels = {frozenset(item.members): [image.pixel_sha256 for image in item.image_files] for item in report.coalitions}
     if all(pixels.values()):
         return pixels
@@ -183,7 +183,7 @@ def _common(reference: bool, workflow: bool) -> str:
 
 
 def _reasons(reports: dict[str, Report]) -> list[str]:
-    """What differs that would make a difference of its own."""
+    """What differs between the reports and would change the numbers by itself, as sentences."""
     checks: list[tuple[str, Callable[[Report], Any]]] = [
         ("distance", lambda report: report.distance),
         ("path from image to features (preprocessing)", lambda report: report.preprocessing),

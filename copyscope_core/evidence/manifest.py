@@ -118,7 +118,7 @@ def read_manifest(folder: Path) -> Manifest:
     try:
         return Manifest.model_validate_json(read_plain(path, _MAX_BYTES))
     except FileNotFoundError as error:
-        raise StoreError(f"{folder} has no {MANIFEST_FILE}, so nothing tells what its files were.") from error
+        raise StoreError(f"{folder} has no {MANIFEST_FILE}, so there is nothing to compare its files with.") from error
     except OSError as error:
         raise StoreError(f"{path} cannot be read ({error.strerror or error}); check its rights.") from error
     except ValidationError as error:

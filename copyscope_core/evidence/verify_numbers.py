@@ -35,7 +35,7 @@ from .findings import Finding
 
 RELATIVE = 1e-6
 ABSOLUTE = 1e-9
-"""Of the largest distance: what other processors may round differently."""
+"""Of the largest distance: other processors may round differently."""
 
 LONGEST = 60
 """Characters of a value that are shown."""
@@ -206,7 +206,7 @@ def _equal(wanted: Any, have: Any, slack: float) -> bool:
 
 
 def _texts(one: Any, other: Any) -> tuple[str, str]:
-    """Two values that differ as text; of long ones the part from which on they do."""
+    """Two different values as text; long ones are cut to where they begin to differ."""
     texts = [number(v, 6) if isinstance(v, float) else "null" if v is None else str(v) for v in (one, other)]
     same = next((k for k, (a, b) in enumerate(zip(*texts, strict=False)) if a != b), min(map(len, texts)))
     start = max(0, same - LONGEST // 3) if max(map(len, texts)) > LONGEST else 0

@@ -107,8 +107,8 @@ def in_threads(function: Callable[[_Item], _Result], items: Sequence[_Item]) -> 
     """The function of each item, in order, on all cores: Pillow and hashlib let other threads work meanwhile.
 
     Raises:
-        BaseException: what the function raised for the first item for which it did, or what interrupts; the items that
-            were not begun are left out then.
+        BaseException: what the function raised for the first item that failed, or what interrupted it; items that were
+            not begun by then are skipped.
     """
     threads = min(len(items), os.cpu_count() or 1, _MOST_THREADS)
     if threads < 2:

@@ -29,7 +29,7 @@ MOST_GROUPS = 64
 
 LARGE = 512
 FEW_GROUPS = 16
-"""Where both sides have more than `LARGE` images a distance is dear, and this many groups are left out."""
+"""Where both sides have more than `LARGE` images a distance is expensive, and only this many groups are left out."""
 
 DRAWS = 10_000
 RESAMPLING_SEED = 231112847
@@ -51,7 +51,7 @@ class Deletions:
     scale: float
 
     def source(self, replicates: Floats) -> Source:
-        """What the results without each group, (G, …), say about the variance."""
+        """The source of variance whose results without each group are ``replicates``, (G, …)."""
         return Source(math.sqrt(self.scale) * (replicates - replicates.mean(axis=0)))
 
 
@@ -114,7 +114,7 @@ def deletions(units: Sequence[Hashable], most: int = MOST_GROUPS) -> Deletions |
 
 
 def joint_variance(first: Deletions, second: Deletions, replicates: Floats) -> Floats:
-    """What two sources add to the variance only together, (…): the part that both their jackknives count.
+    """The variance that two sources cause only together, (…), which the jackknife of each of them counts.
 
     Args:
         replicates: (G, H, …) results without a group of the first and a group of the second.
@@ -134,8 +134,8 @@ def intervals(estimate: ArrayLike, sources: Sequence[Source]) -> Floats:
 def share_intervals(phi: ArrayLike, sources: Sequence[Source]) -> Floats:
     """Intervals for the shares φ/Σ|φ|, within −1 … 1: (n,) → (n, 2).
 
-    Fieller's method (1954): those s for which φᵢ − s·Σⱼ σⱼφⱼ is not told apart from 0, where σ are the signs as
-    measured. Unlike an interval around φ/Σ|φ| it stays honest where Σ|φ| is itself uncertain.
+    Fieller's method (1954): those s for which φᵢ − s·Σⱼ σⱼφⱼ does not differ significantly from 0, where σ are the
+    measured signs. Unlike an interval around φ/Σ|φ| it stays honest where Σ|φ| is itself uncertain.
     """
     p = np.asarray(phi, dtype=np.float64)
     total = float(np.abs(p).sum())

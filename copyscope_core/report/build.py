@@ -1,6 +1,6 @@
-"""The report: how it is built from an evaluation and its provenance, written, read, and told as text.
+"""Builds the report from an evaluation and its provenance, and writes it as ``report.json``.
 
-Its schema is in ``report_schema.py``; its HTML is made by ``report_html.py``.
+Its schema is in ``schema``; its page is made in ``html``.
 """
 
 from __future__ import annotations

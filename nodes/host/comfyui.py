@@ -1,4 +1,4 @@
-"""What CopyScope asks of the ComfyUI it runs in: node classes, folders, files, hashes, versions, device."""
+"""What CopyScope needs from the ComfyUI that it runs in: node classes, folders, files, hashes, versions, device."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def runs_folder() -> Path:
 
 
 def run_context(nodes: Iterable[Node], display_id: str) -> RunContext:
-    """What the coalitions' images depend on beside their graphs; hashes every file that their nodes name.
+    """What the coalitions' images depend on apart from their graphs; hashes every file that their nodes name.
 
     Raises:
         StoreError: a file cannot be read.
