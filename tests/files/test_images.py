@@ -435,6 +435,22 @@ def test_a_reference_is_cropped_about_its_centre_and_resized() -> None:
     assert match_reference(picture(0, 3, 500), 16, 512).shape == (512, 16, 3)
 
 
+@pytest.mark.parametrize(
+    ("have", "want", "crop"),
+    [
+        ((60, 60), (40, 20), (60, 30)), ((60, 60), (20, 40), (30, 60)), ((90, 60), (30, 60), (30, 60)),
+        ((60, 90), (60, 30), (60, 30)), ((80, 60), (40, 20), (80, 40)), ((40, 120), (20, 40), (40, 80)),
+    ],
+)  # fmt: skip
+def test_the_crop_has_the_wanted_aspect(have: tuple[int, int], want: tuple[int, int], crop: tuple[int, int]) -> None:
+    """Sizes are (width, height); the crop is as large as the picture allows, and in its middle."""
+    (width, height), (crop_width, crop_height) = have, crop
+    pixels = picture(1, height, width)
+    left, top = (width - crop_width) // 2, (height - crop_height) // 2
+    expected = resize_bicubic(pixels[top : top + crop_height, left : left + crop_width], *want)
+    assert np.array_equal(match_reference(pixels, *want), np.rint(expected))
+
+
 def test_a_reference_of_the_right_shape_stays_to_the_pixel() -> None:
     assert match_reference(picture(), 40, 24) is not None
     assert np.array_equal(match_reference(picture(), 40, 24), picture())

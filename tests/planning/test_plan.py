@@ -1,5 +1,7 @@
 """Players, absence rules and rewriting, workflow by workflow."""
 
+import itertools
+
 import pytest
 from example_workflows import base, ksampler, lora, node, with_lora
 
@@ -551,3 +553,16 @@ def test_settings_of_the_nodes_in_a_workflow() -> None:
         "key_prompts": ("by hokusai", "a wave"), "lock": ("style",), "baseline_models": {"12": "x.safetensors"},
     }  # fmt: skip
     assert embedded_settings(parse_graph(base())) == {}
+
+
+def test_coalitions_run_with_the_whole_first_and_the_checkpoint_changed_once() -> None:
+    p = plan(with_lora(), baseline_checkpoint="sd15.safetensors", key_prompts=("by hokusai",))
+    order = p.coalitions
+    assert order[0] == p.full
+    assert sorted(order) == list(range(1 << len(p.names)))
+    assert len(p.names) == 3
+    changes = {
+        player.kind: sum((a ^ b) >> place & 1 for a, b in itertools.pairwise(order))
+        for place, player in enumerate(p.players)
+    }
+    assert changes == {"checkpoint": 1, "lora": 2, "prompt": 4}
