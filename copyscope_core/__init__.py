@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .game.solution import ShapleyResult, shapley
     from .observer import Observer
     from .planning.plan import Plan
-    from .report.schema import Report
+    from .report.report import Report
     from .settings import AuditSettings
 
 __version__ = "0.1.0"
@@ -52,7 +52,7 @@ _MODULES = {
     "Frechet": ".distances.frechet",
     "Observer": ".observer",
     "Plan": ".planning.plan",
-    "Report": ".report.schema",
+    "Report": ".report.report",
     "ShapleyResult": ".game.solution",
     "audit": ".api.audits",
     "fid": ".evaluation.fid",

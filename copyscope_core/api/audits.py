@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ..features.choose import Device, FeatureChoice
     from ..files.image_sets import ImageFiles
     from ..planning.plan import Plan
-    from ..report.schema import Report
+    from ..report.report import Report
     from .given import PathName, Servers, Settings, Workflow
 
 

@@ -18,7 +18,7 @@ from ..files.images import ImageFile, read_image
 from ..observer import Observer, Quiet
 from ..planning.plan import Plan
 from ..report.build import plain
-from ..report.schema import Report
+from ..report.report import Report
 from ..store.run_store import RunStore
 from ..store.runs import register_run
 from ..store.storage import ImageStorage

@@ -26,8 +26,7 @@ from ..evaluation.measure import Works
 from ..files.atomic import read_plain, write_json_atomic
 from ..files.folders import check_folder
 from ..observer import Observer, Quiet
-from ..report.build import load_report
-from ..report.schema import Report
+from ..report.report import Report
 from ..settings import AuditSettings
 from ..store.run_store import MAX_JSON_BYTES, RunStore
 from ..workflow.graph import read_json
@@ -216,7 +215,7 @@ class Batch:
 
     def _report(self, item: QueuedAudit) -> Report | None:
         try:
-            return load_report(self._folder(item) / "report.json")
+            return Report.load(self._folder(item) / "report.json")
         except CopyScopeError:
             return None
 

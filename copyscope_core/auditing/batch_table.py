@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 from ..errors import CopyScopeError
 from ..files.atomic import TEMPORARY_SUFFIX, disk_errors, replace
-from ..report.schema import Report
+from ..report.report import Report
 
 Row: TypeAlias = dict[str, Any]
 COLUMNS = {

@@ -25,8 +25,9 @@ from ..game.coalitions import label
 from ..planning.plan import Plan
 from ..planning.steps import Step
 from ..report.build import build_report, describe_environment
+from ..report.report import Report
 from ..report.sampling import sampling_cautions, sampling_record
-from ..report.schema import CanaryResult, Report
+from ..report.schema import CanaryResult
 from ..store.entry import Entry
 from ..store.run_store import RunStore
 from ..workflow.graph import to_json

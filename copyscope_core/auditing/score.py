@@ -17,7 +17,7 @@ from ..files.images import ImageFile
 from ..game.table import check_players, coalition_label, mask_of, require_complete
 from ..observer import Observer, Quiet
 from ..report.build import build_report, describe_environment
-from ..report.schema import Report
+from ..report.report import Report
 from ..store.run_store import RunStore
 from ..store.runs import register_run
 

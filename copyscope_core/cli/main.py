@@ -305,8 +305,8 @@ def _interruptible(out: Path) -> Iterator[None]:
 
 
 def _print_report(report: object, html_path: Path, json: bool) -> None:
-    from ..report.build import summary_text
-    from ..report.schema import Report
+    from ..report.report import Report
+    from ..report.text import summary_text
 
     if not isinstance(report, Report):
         raise TypeError("not a report")

@@ -24,7 +24,7 @@ from ..evaluation.measure import Works
 from ..features.extractor import InceptionExtractor
 from ..files.folders import check_folder
 from ..observer import Observer
-from ..report.schema import Report
+from ..report.report import Report
 from ..settings import AuditSettings
 from .models import make_model
 

@@ -14,9 +14,9 @@ from typing import Any
 from ..distances.registry import DISTANCES
 from ..errors import CopyScopeError
 from ..files.atomic import write_bytes_atomic
-from ..report.build import load_report
 from ..report.html.page import page_environment, page_style
-from ..report.schema import STATEMENT, PlayerResult, Report
+from ..report.report import Report
+from ..report.schema import STATEMENT, PlayerResult
 from ..report.text import distance_of, interval_text, listed, number, percent, signed
 from ..store.runs import REPORT_FILES
 
@@ -108,7 +108,7 @@ def read_reports(paths: Sequence[Path]) -> dict[str, Report]:
         names = [str(file) for file in files]
     if len(set(names)) < len(names):
         raise CopyScopeError("A report is named twice; name each once.")
-    return {name: load_report(file) for name, file in zip(names, files, strict=True)}
+    return {name: Report.load(file) for name, file in zip(names, files, strict=True)}
 
 
 def compare(reports: dict[str, Report]) -> Comparison:

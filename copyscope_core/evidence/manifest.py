@@ -20,7 +20,8 @@ from ..errors import StoreError, describe
 from ..files.atomic import TEMPORARY_SUFFIX, read_plain, write_json_atomic
 from ..files.hashes import file_sha256
 from ..files.inside import is_link
-from ..report.schema import ImageFile, ModelFile, Record, Report
+from ..report.report import Report
+from ..report.schema import ImageFile, ModelFile, Record
 from ..store.lock import LOCK_FILE
 from ..store.run_store import FEATURES
 from ..store.runs import LOG_FILE, MANIFEST_FILE, own_files

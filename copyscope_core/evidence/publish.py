@@ -16,7 +16,7 @@ from ..report.html.chart_files import chart_png, chart_svg
 from ..report.html.page import write_html
 from ..report.html.pictures import Picture
 from ..report.private import without_private
-from ..report.schema import Report
+from ..report.report import Report
 from ..store.runs import WORKFLOWS_FILE
 from .manifest import make_manifest, write_manifest
 

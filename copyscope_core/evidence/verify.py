@@ -18,8 +18,7 @@ from ..files.atomic import read_plain
 from ..files.hashes import file_sha256
 from ..files.inside import plain_inside
 from ..observer import Observer, Quiet
-from ..report.build import load_report
-from ..report.schema import Report
+from ..report.report import Report
 from ..store.run_store import FEATURES, MAX_JSON_BYTES
 from ..store.runs import MANIFEST_FILE, WORKFLOWS_FILE
 from ..store.storage import ImageStorage
@@ -137,7 +136,7 @@ class Verifier:
 
     def _report(self) -> Report | None:
         try:
-            return load_report(self.folder / REPORT_FILE)
+            return Report.load(self.folder / REPORT_FILE)
         except CopyScopeError as error:
             self._findings.add(REPORT_FILE, f"cannot be used: {error}")
             return None

@@ -18,6 +18,7 @@ from ..game.design import Design
 from ..game.owen import Owen
 from ..game.permutations import Permutations
 from ..game.regression import Regression
+from ..report.report import Report
 from ..report.results import (
     coalition_results,
     differences,
@@ -28,7 +29,7 @@ from ..report.results import (
     uncertainty_record,
 )
 from ..report.sampling import sampling_record
-from ..report.schema import PlayerInfo, Report
+from ..report.schema import PlayerInfo
 from ..report.text import number
 from ..settings import AuditSettings
 from .findings import Finding

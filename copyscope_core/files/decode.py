@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import struct
 import threading
 import warnings
@@ -19,8 +20,9 @@ from ..errors import ImageError
 
 if TYPE_CHECKING:
     pass
-from .images import log
-from .pixels import Pixels
+from .pixels import Pixels, on_white
+
+log = logging.getLogger(__name__)
 
 MAX_IMAGE_PIXELS = 100_000_000
 
@@ -141,7 +143,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode == "CMYK":
         return _from_cmyk(image)
     if image.has_transparency_data:
-        return _on_white(image.convert("RGBA"))
+        return on_white(image.convert("RGBA"))
     return image.convert("RGB")
 
 
@@ -172,8 +174,3 @@ def _from_cmyk(image: Image.Image) -> Image.Image:
             if converted is not None:
                 return converted
     return image.convert("RGB")
-
-
-def _on_white(image: Image.Image) -> Image.Image:
-    white = Image.new("RGBA", image.size, (255, 255, 255, 255))
-    return Image.alpha_composite(white, image).convert("RGB")

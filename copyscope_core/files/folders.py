@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -10,7 +11,9 @@ from ..errors import ImageError
 
 if TYPE_CHECKING:
     pass
-from .images import ImageFile, ImageOnDisk, check_kind, in_threads, log, read_image
+from .images import ImageFile, ImageOnDisk, check_kind, in_threads, read_image
+
+log = logging.getLogger(__name__)
 
 _Image = TypeVar("_Image", bound="ImageFile")
 

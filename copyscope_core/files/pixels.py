@@ -13,7 +13,6 @@ from ..errors import ImageError
 
 if TYPE_CHECKING:
     import torch
-from .decode import _on_white
 
 Pixels: TypeAlias = npt.NDArray[np.uint8]
 """One RGB image, uint8, (H, W, 3)."""
@@ -61,7 +60,7 @@ def as_rgb(array: npt.NDArray[np.uint8]) -> Pixels:
     if array.shape[2] == 1:
         return np.repeat(array, 3, axis=2)
     if array.shape[2] == 4:
-        return np.array(_on_white(Image.fromarray(np.ascontiguousarray(array))))
+        return np.array(on_white(Image.fromarray(np.ascontiguousarray(array))))
     return np.ascontiguousarray(array)
 
 
@@ -123,3 +122,9 @@ def describe_defects(pixels: Pixels) -> list[str]:
         red, green, blue = (int(value) for value in low)
         return [f"is one flat colour (red {red}, green {green}, blue {blue})"]
     return []
+
+
+def on_white(image: Image.Image) -> Image.Image:
+    """An RGBA image on white, as RGB."""
+    white = Image.new("RGBA", image.size, (255, 255, 255, 255))
+    return Image.alpha_composite(white, image).convert("RGB")

@@ -22,7 +22,7 @@ from ..errors import CopyScopeError, GameError, describe
 from ..evaluation.evaluate import Caution, Evaluation
 from ..evaluation.uncertainty import ONE_SEED
 from ..files.atomic import write_json_atomic
-from .read import load_report
+from .report import Report
 from .results import (
     coalition_results,
     differences,
@@ -41,14 +41,10 @@ from .schema import (
     PlayerInfo,
     Record,
     Reference,
-    Report,
     ReportWarning,
     SamplingRecord,
     UnmeasuredComponent,
 )
-from .text import summary_text
-
-__all__ = ["Report", "build_report", "describe_environment", "load_report", "plain", "summary_text", "write_report"]
 
 _R = TypeVar("_R", bound=Record)
 _C = TypeVar("_C", bound=Component)

@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from pandas import DataFrame
 
-    from .schema import PlayerResult, Report
+    from .schema import PlayerResult, ReportData
 
 _MOST_ROWS = 50
 _TOWARDS, _AWAY, _LINE = "#3f51b5", "#b0622c", "#222222"
 _CELL = ' style="text-align: left"'
 
 
-def html(report: Report) -> str:
+def html(report: ReportData) -> str:
     """The headline, a row for each player, and the warnings."""
     info = DISTANCES[report.distance]
     head = ("component", "kind", "share", f"Shapley value ({info.unit})", "95% interval", "leave-one-out")
@@ -51,7 +51,7 @@ def html(report: Report) -> str:
     )
 
 
-def frame(report: Report, table: str) -> DataFrame:
+def frame(report: ReportData, table: str) -> DataFrame:
     """The players or the coalitions of a report as a pandas table.
 
     Raises:
@@ -66,7 +66,7 @@ def frame(report: Report, table: str) -> DataFrame:
     return result
 
 
-def plot(report: Report, ax: Axes | None) -> Axes:
+def plot(report: ReportData, ax: Axes | None) -> Axes:
     """Bars of the Shapley values in a matplotlib figure.
 
     Raises:

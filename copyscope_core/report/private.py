@@ -21,6 +21,7 @@ from ..game.design import Estimator
 from ..players.components import stem
 from ..settings import AuditSettings
 from ..workflow.node_info import bundled_catalog, is_model_file
+from .report import Report
 from .results import METHOD, headline
 from .schema import (
     CanaryResult,
@@ -32,7 +33,6 @@ from .schema import (
     PlayerResult,
     Record,
     Reference,
-    Report,
     ReportWarning,
     UnmeasuredComponent,
 )

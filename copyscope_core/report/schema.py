@@ -6,17 +6,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ..distances.registry import DistanceName
 from ..game.design import Estimator
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from pandas import DataFrame
 
 SCHEMA_VERSION: Literal["1.2"] = "1.2"
 STATEMENT = "similarity contribution, not a finding of infringement"
@@ -257,7 +252,7 @@ class ReportWarning(Record):
         return {"message": data} if isinstance(data, str) else data
 
 
-class Report(Record):
+class ReportData(Record):
     """A CopyScope report."""
 
     schema_version: Literal["1.2"] = SCHEMA_VERSION
@@ -300,56 +295,3 @@ class Report(Record):
     def ranked(self) -> list[PlayerResult]:
         """Players by falling Shapley value."""
         return sorted(self.players, key=lambda player: -player.shapley)
-
-    @classmethod
-    def load(cls, path: str | Path) -> Report:
-        """Read a ``report.json``, or that of a run folder. Whoever wrote it need not be trusted.
-
-        Raises:
-            CopyScopeError: the file is missing, a link, too large, or no report of this schema version.
-        """
-        from .read import load_report
-
-        return load_report(Path(path))
-
-    def to_pandas(self, table: Literal["players", "coalitions"] = "players") -> DataFrame:
-        """The players, or the coalitions, as a table: a row each, the columns named as in ``report.json``.
-
-        An interval becomes two columns, ``…_low`` and ``…_high``; the list of a coalition's images is left out.
-
-        Raises:
-            CopyScopeError: there is no such table, or the library pandas is missing.
-        """
-        from .notebook import frame
-
-        return frame(self, table)
-
-    def plot(self, ax: Axes | None = None) -> Axes:
-        """Draw each player's Shapley value as a bar, the largest on top, with its 95% interval as a line.
-
-        Args:
-            ax: where to draw; None: in a new figure.
-
-        Returns:
-            The axes that were drawn in.
-
-        Raises:
-            CopyScopeError: the library matplotlib is missing.
-        """
-        from .notebook import plot
-
-        return plot(self, ax)
-
-    def _repr_html_(self) -> str:
-        """What a notebook shows."""
-        from .notebook import html
-
-        return html(self)
-
-    def __str__(self) -> str:
-        from .text import summary_text
-
-        return summary_text(self)
-
-    def __repr__(self) -> str:
-        return f"<Report of {self.created}: {len(self.players)} players, {len(self.coalitions)} coalitions>"

@@ -32,7 +32,7 @@ from copyscope_core.files.folders import read_folder
 from copyscope_core.files.hashes import HashCache
 from copyscope_core.observer import Quiet
 from copyscope_core.planning.plan import make_plan
-from copyscope_core.report.schema import Report
+from copyscope_core.report.report import Report
 from copyscope_core.settings import AuditSettings
 from copyscope_core.store.run_store import RunStore
 from copyscope_core.store.runs import list_runs

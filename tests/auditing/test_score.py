@@ -17,7 +17,7 @@ from copyscope_core.distances.registry import DistanceName
 from copyscope_core.errors import CopyScopeError, GameError, ImageError, StoreError
 from copyscope_core.evaluation.measure import Works
 from copyscope_core.files.folders import read_folder
-from copyscope_core.report.schema import Report
+from copyscope_core.report.report import Report
 from copyscope_core.store.runs import STATE_VARIABLE
 
 FOLDERS = {"none": [], "a": ["style"], "b": ["base"], "ab": ["base", "style"]}

@@ -23,7 +23,7 @@ from copyscope_core.evidence.verify import Verification, Verifier
 from copyscope_core.evidence.verify_numbers import compare_numbers, evaluate_again, stored_features
 from copyscope_core.features.extractor import FeatureCache
 from copyscope_core.files.folders import read_folder
-from copyscope_core.report.build import load_report
+from copyscope_core.report.report import Report
 from copyscope_core.store.run_store import RunStore
 from copyscope_core.store.runs import STATE_VARIABLE, clean_run
 
@@ -77,7 +77,7 @@ def rewrite(path: Path, change: Callable[[Any], None]) -> None:
 def forge(run: Path, change: Callable[[Any], None]) -> None:
     """Change report.json and make the manifest agree, as a forger would."""
     rewrite(run / "out" / "report.json", change)
-    report = load_report(run / "out" / "report.json")
+    report = Report.load(run / "out" / "report.json")
     write_manifest(make_manifest(report, run / "out", {}), run / "out")
 
 
@@ -159,7 +159,7 @@ def test_what_lay_there_before_is_not_called_added(run: Path) -> None:
 
 
 def test_a_changed_feature_is_named_with_the_numbers_that_it_moves(run: Path) -> None:
-    report = load_report(run / "out" / "report.json")
+    report = Report.load(run / "out" / "report.json")
     digest = report.coalitions[1].image_files[0].pixel_sha256
     stored(run).keep({digest: stored(run).stored(digest) + 1})
     found = named(verify(run, full=True))
@@ -169,7 +169,7 @@ def test_a_changed_feature_is_named_with_the_numbers_that_it_moves(run: Path) ->
 
 
 def test_a_feature_that_a_forged_manifest_covers_is_not_what_its_image_gives(run: Path) -> None:
-    report = load_report(run / "out" / "report.json")
+    report = Report.load(run / "out" / "report.json")
     digest = report.reference.images[0].matched_sha256
     stored(run).keep({digest: stored(run).stored(digest) * np.float32(1.01)})
     forge(run, lambda data: None)
@@ -232,7 +232,7 @@ def test_every_forged_number_is_found(made: Path, run: Path) -> None:
         old = place[path[-1]]
         place[path[-1]] = old + 1 if isinstance(old, int) else old * 1.013 + 0.0017
         (run / "out" / "report.json").write_text(json.dumps(data), encoding="utf-8")
-        report = load_report(run / "out" / "report.json")
+        report = Report.load(run / "out" / "report.json")
         features = stored_features(report, cache.stored)
         _, found = compare_numbers(report, features, evaluate_again(report, features))
         wanted = str(path[-2] if isinstance(path[-1], int) else path[-1])
@@ -390,7 +390,7 @@ def only_inside(run: Path) -> Iterator[None]:
 @pytest.fixture
 def stored_run(run: Path) -> Path:
     """A run folder that holds its images, as an audit leaves it; what it was made from is in ``elsewhere``."""
-    report = load_report(run / "out" / "report.json")
+    report = Report.load(run / "out" / "report.json")
     folders = {0: "none", 1: "b", 2: "a", 3: "ab"}
     keys = {mask: f"{mask:064x}" for mask in folders}
     store = RunStore(run / "out")

@@ -22,8 +22,9 @@ from copyscope_core.evidence.verify import Verifier
 from copyscope_core.features.extractor import FeatureCache
 from copyscope_core.files.folders import read_folder
 from copyscope_core.files.hashes import HashCache
-from copyscope_core.report.build import load_report, summary_text
 from copyscope_core.report.html.page import write_html
+from copyscope_core.report.report import Report
+from copyscope_core.report.text import summary_text
 from copyscope_core.store.run_store import RunStore
 from copyscope_core.store.runs import STATE_VARIABLE, clean_run, list_runs, register_run
 
@@ -100,7 +101,7 @@ def test_damaged_reports_are_shown_as_text(data: st.DataObject) -> None:
     document = data.draw(damaged([json.loads((finished() / "out" / "report.json").read_bytes())], most=4))
     with guarded() as root:
         (root / "report.json").write_bytes(as_json(document))
-        report = load_report(root / "report.json")
+        report = Report.load(root / "report.json")
         summary_text(report)
         write_html(report, root, {}, [])
         check_page(root / "report.html")

@@ -23,12 +23,14 @@ from copyscope_core.evidence.publish import Published, ReportOptions, publish
 from copyscope_core.evidence.verify import Verifier
 from copyscope_core.files.folders import read_folder
 from copyscope_core.planning.plan import make_plan
-from copyscope_core.report.build import build_report, load_report, summary_text
+from copyscope_core.report.build import build_report
 from copyscope_core.report.html.chart_files import chart_svg
 from copyscope_core.report.html.page import render_html
 from copyscope_core.report.html.pictures import Picture
 from copyscope_core.report.private import without_private
-from copyscope_core.report.schema import Record, Report
+from copyscope_core.report.report import Report
+from copyscope_core.report.schema import Record
+from copyscope_core.report.text import summary_text
 from copyscope_core.settings import AuditSettings
 from copyscope_core.store.runs import STATE_VARIABLE
 from copyscope_core.workflow.graph import to_json
@@ -158,7 +160,7 @@ def test_a_private_scoring_hides_folders_and_still_verifies(tmp_path: Path, monk
         text = (tmp_path / "out" / file).read_text(encoding="utf-8").lower()
         for secret in SECRETS:
             assert secret.lower() not in text, (file, secret)
-    assert load_report(tmp_path / "out" / "report.json").players[0].name == "prompt 1"
+    assert Report.load(tmp_path / "out" / "report.json").players[0].name == "prompt 1"
     result = Verifier(tmp_path / "out", MeanColours(), sources[0], sources[1], root).run()
     assert (result.findings, result.notes) == ((), ())
 

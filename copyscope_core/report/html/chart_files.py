@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 from PIL import Image, ImageDraw, ImageFont
 
 from ...distances.registry import DISTANCES
-from ..schema import Report
+from ..report import Report
 from .chart import chart
 
 SCALE = 2
