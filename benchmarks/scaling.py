@@ -33,7 +33,7 @@ from PIL import Image
 from benchmarks.timing import heading
 from copyscope_core.auditing.audit import Audit
 from copyscope_core.auditing.context import ServerContext
-from copyscope_core.auditing.fleet import spread
+from copyscope_core.auditing.fleet import distribute
 from copyscope_core.comfyui.client import ComfyClient
 from copyscope_core.comfyui.errors import ServerLostError
 from copyscope_core.comfyui.host import ManagedHost
@@ -329,7 +329,7 @@ class Fleet:
         """All coalitions of an audit, and its end."""
         order = execution_order(range(1 << PLAYERS), PLAYERS)
         steps = [Step(mask, offset) for mask in order for offset in range(SEEDS)]
-        self.gpus = await spread(steps, self.gpus, self.work, Quiet())
+        self.gpus = await distribute(steps, self.gpus, self.work, Quiet())
         await asyncio.gather(*self.following.values())
         await asyncio.sleep(self.costs.end)
 

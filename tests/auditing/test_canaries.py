@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from copyscope_core.audit.canaries import Canary, canary_cautions, judge_canaries, largest_difference
 from PIL import Image
 
+from copyscope_core.auditing.canaries import Canary, canary_cautions, judge_canaries, largest_difference
 from copyscope_core.store.entry import Entry
 from copyscope_core.store.run_store import RunStore
 

@@ -10,7 +10,8 @@ from PIL import Image
 
 from copyscope_core.evidence.publish import ReportOptions, publish
 from copyscope_core.files import images
-from copyscope_core.files.images import ImageFile, list_folder
+from copyscope_core.files.folders import list_folder
+from copyscope_core.files.images import ImageFile
 from tests.report.test_page import certain_report
 
 
