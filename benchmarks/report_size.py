@@ -15,7 +15,7 @@ from PIL import Image, ImageOps
 from copyscope_core.demo.demo import REFERENCE
 from copyscope_core.evaluation.evaluate import evaluate
 from copyscope_core.files.folders import read_folder
-from copyscope_core.report.build import build_report
+from copyscope_core.report.build import Images, Provenance, build_report
 from copyscope_core.report.html.page import render_html
 from copyscope_core.report.html.pictures import Picture
 
@@ -44,9 +44,8 @@ def main() -> None:
         }
         report = build_report(
             evaluate([f"player {k}" for k in range(players)], features, noise.normal(size=(len(works), 16))),
-            images=images,
-            reference=reference,
-            seeds=range(SEEDS),
+            images=Images(reference=reference, coalitions=images),
+            provenance=Provenance(seeds=range(SEEDS)),
         )
         pictures: dict[int, list[Picture]] = {mask: [crop(draw, works) for _ in range(SEEDS)] for mask in coalitions}
         start = time.perf_counter()

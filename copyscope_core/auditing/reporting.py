@@ -24,7 +24,7 @@ from ..files.images import ImageFile
 from ..game.coalitions import label
 from ..planning.plan import Plan
 from ..planning.steps import Step
-from ..report.build import build_report, describe_environment
+from ..report.build import Components, Images, Provenance, build_report, describe_environment
 from ..report.report import Report
 from ..report.sampling import sampling_cautions, sampling_record
 from ..report.schema import CanaryResult
@@ -166,18 +166,17 @@ def report_audit(
     deterministic, difference = measured.audit.repeatability()
     canaries = measured.audit.canaries(difference or 0)
     sampling = sampling_record(measured.measurement.evaluation, plan.settings)
-    return build_report(
-        measured.measurement.evaluation,
-        reference=measured.measurement.reference,
-        control=measured.measurement.control,
+    components = Components(
         players=[_with_hash(item, files) for item in summary["players"]],
         groups=plan.group_names,
-        sampling=sampling,
         locked=[_with_hash(item, files) for item in summary["locked"]],
         unmeasured=[{**item, "name": item["what"], "kind": item["class_type"]} for item in summary["unmeasured"]],
         models=[{"file": name, **_hashes(digest)} for name, digest in files.items()],
-        folders=dict.fromkeys(plan.design.masks, measured.audit.store.coalitions_folder.name),
-        images=measured.measurement.images,
+    )
+    found = measured.measurement
+    folder = measured.audit.store.coalitions_folder.name
+    images = Images(found.reference, found.control, found.images, dict.fromkeys(plan.design.masks, folder))
+    provenance = Provenance(
         seeds=list(range(plan.seeds)),
         settings=plan.settings,
         preprocessing=measured.preprocessing,
@@ -185,6 +184,13 @@ def report_audit(
         workflow=to_json(plan.graph),
         deterministic=deterministic,
         canaries=canaries,
+        sampling=sampling,
+    )
+    return build_report(
+        found.evaluation,
+        components,
+        images,
+        provenance,
         warnings=[
             *sampling_cautions(sampling),
             *canary_cautions(canaries, plan.names),

@@ -16,7 +16,7 @@ from ..files.folders import read_folder
 from ..files.images import ImageFile
 from ..game.table import check_players, coalition_label, mask_of, require_complete
 from ..observer import Observer, Quiet
-from ..report.build import build_report, describe_environment
+from ..report.build import Components, Images, Provenance, build_report, describe_environment
 from ..report.report import Report
 from ..store.run_store import RunStore
 from ..store.runs import register_run
@@ -179,15 +179,19 @@ class Score:
         _same_seeds(game, seeds)
         report = build_report(
             found.evaluation,
-            reference=found.reference,
-            control=found.control,
-            players=[{"name": n, "kind": k} for n, k in zip(game.players, game.kinds, strict=True)],
-            folders={mask: item.name for mask, item in game.folders.items()},
-            images=found.images,
-            seeds=sorted(set(seeds[0])),
-            settings={"images": str(self.folder)},
-            preprocessing=cache.extractor.id,
-            environment=describe_environment(),
+            Components(players=[{"name": n, "kind": k} for n, k in zip(game.players, game.kinds, strict=True)]),
+            Images(
+                found.reference,
+                found.control,
+                found.images,
+                {mask: item.name for mask, item in game.folders.items()},
+            ),
+            Provenance(
+                seeds=sorted(set(seeds[0])),
+                settings={"images": str(self.folder)},
+                preprocessing=cache.extractor.id,
+                environment=describe_environment(),
+            ),
             warnings=found.warnings,
         )
         published = publish(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import platform
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from enum import Enum
 from importlib import metadata
@@ -50,67 +51,94 @@ _R = TypeVar("_R", bound=Record)
 _C = TypeVar("_C", bound=Component)
 
 
-def build_report(
-    evaluation: Evaluation,
-    *,
-    reference: Reference | Mapping[str, Any] | None = None,
-    control: Reference | Mapping[str, Any] | None = None,
-    players: Sequence[Any] | None = None,
-    groups: Sequence[str] = (),
-    sampling: SamplingRecord | None = None,
-    folders: Mapping[int, str] | None = None,
-    images: Mapping[int, Sequence[Any]] | None = None,
-    locked: Sequence[Any] = (),
-    unmeasured: Sequence[Any] = (),
-    models: Sequence[Any] = (),
-    seeds: Sequence[int] = (),
-    settings: BaseModel | Mapping[str, Any] | None = None,
-    preprocessing: str = "",
-    environment: Mapping[str, Any] | None = None,
-    workflow: Mapping[str, Any] | None = None,
-    deterministic: bool | None = None,
-    canaries: Sequence[CanaryResult] = (),
-    warnings: Sequence[Any] = (),
-    created: datetime | None = None,
-) -> Report:
-    """Put results and provenance together.
+@dataclass(frozen=True)
+class Components:
+    """What the workflow is made of. Records may be mappings or objects with attributes, as a plan's summary has them.
 
-    Args:
-        evaluation: the results.
+    Attributes:
+        players: records with the fields of `PlayerInfo`, in any order; None: only names are known.
+        groups: names of the design's groups, in their order; empty: no players are grouped.
+        locked, unmeasured: records with the fields of `LockedComponent`, `UnmeasuredComponent`.
+        models: records with the fields of `ModelFile`; components without hashes take theirs from here, by file name.
+    """
+
+    players: Sequence[Any] | None = None
+    groups: Sequence[str] = ()
+    locked: Sequence[Any] = ()
+    unmeasured: Sequence[Any] = ()
+    models: Sequence[Any] = ()
+
+
+@dataclass(frozen=True)
+class Images:
+    """Which images were compared.
+
+    Attributes:
         reference: names, hashes and preprocessing record of the reference.
         control: the same of the control images, where the evaluation has some.
-        players: records with the fields of `PlayerInfo`, in any order, as a plan's summary has them; None: only names
-            are known.
-        groups: names of the design's groups, in their order; empty: no players are grouped.
-        sampling: how coalitions were chosen, where not all were measured.
+        coalitions: mask → records with the fields of `ImageFile`.
         folders: mask → folder of the coalition's images, relative to the report.
-        images: mask → records with the fields of `ImageFile`.
-        locked, unmeasured: records with the fields of `LockedComponent`, `UnmeasuredComponent`, as a plan's summary
-            has them.
-        models: records with the fields of `ModelFile`; components without hashes take theirs from here, by file name.
+    """
+
+    reference: Reference | Mapping[str, Any] | None = None
+    control: Reference | Mapping[str, Any] | None = None
+    coalitions: Mapping[int, Sequence[Any]] = field(default_factory=dict)
+    folders: Mapping[int, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """How the results came about.
+
+    Attributes:
         seeds: seed offsets that were run; a warning is added if there is just one.
         settings: of the audit.
         preprocessing: id of the path from image file to features.
         environment: what `describe_environment` gives; None: that of this process.
-        workflow: API graph.
-        deterministic: whether two runs gave equal pixels; a warning is added if not.
+        workflow: API graph; None: there is none.
+        deterministic: whether two runs gave equal pixels; a warning is added if not. None: not tried.
         canaries: coalitions that were run once again at the end.
+        sampling: how coalitions were chosen, where not all were measured.
+    """
+
+    seeds: Sequence[int] = ()
+    settings: BaseModel | Mapping[str, Any] | None = None
+    preprocessing: str = ""
+    environment: Mapping[str, Any] | None = None
+    workflow: Mapping[str, Any] | None = None
+    deterministic: bool | None = None
+    canaries: Sequence[CanaryResult] = ()
+    sampling: SamplingRecord | None = None
+
+
+def build_report(
+    evaluation: Evaluation,
+    components: Components | None = None,
+    images: Images | None = None,
+    provenance: Provenance | None = None,
+    warnings: Sequence[Any] = (),
+    created: datetime | None = None,
+) -> Report:
+    """Put results and provenance together. Numbers that are not finite become null.
+
+    Args:
+        evaluation: the results.
         warnings: sentences, or records with `code` and `message`, shown before those of the evaluation.
         created: time of the report; None: now.
-
-    All records may be mappings or objects with attributes. Numbers in them that are not finite become null.
 
     Raises:
         GameError: the player records do not match the evaluation's players.
         CopyScopeError: a record does not fit the schema.
     """
-    given = [_read(ModelFile, item) for item in models]
-    known = [_hashed(item, given) for item in _player_info(evaluation.players, players)]
-    locked_records = [_hashed(_read(LockedComponent, item), given) for item in locked]
-    unmeasured_records = [_hashed(_read(UnmeasuredComponent, item), given) for item in unmeasured]
+    components, images, provenance = components or Components(), images or Images(), provenance or Provenance()
+    given = [_read(ModelFile, item) for item in components.models]
+    known = [_hashed(item, given) for item in _player_info(evaluation.players, components.players)]
+    locked_records = [_hashed(_read(LockedComponent, item), given) for item in components.locked]
+    unmeasured_records = [_hashed(_read(UnmeasuredComponent, item), given) for item in components.unmeasured]
     names = [info.name for info in known]
-    results = player_results(evaluation, known, groups)
-    files = {mask: [_read(ImageFile, item) for item in rows] for mask, rows in (images or {}).items()}
+    results = player_results(evaluation, known, components.groups)
+    files = {mask: [_read(ImageFile, item) for item in rows] for mask, rows in images.coalitions.items()}
+    settings, environment, workflow = provenance.settings, provenance.environment, provenance.workflow
     raw_settings = settings.model_dump(mode="json") if isinstance(settings, BaseModel) else dict(settings or {})
     moment = (created or datetime.now(timezone.utc)).astimezone(timezone.utc)
     return Report(
@@ -118,9 +146,9 @@ def build_report(
         headline=headline(evaluation.distance_name, results),
         distance=evaluation.distance_name,
         players=results,
-        coalitions=coalition_results(evaluation, folders or {}, files),
-        groups=group_results(evaluation, groups, names),
-        sampling=sampling,
+        coalitions=coalition_results(evaluation, images.folders, files),
+        groups=group_results(evaluation, components.groups, names),
+        sampling=provenance.sampling,
         differences=differences(evaluation, names),
         interactions=interactions(evaluation, names),
         uncertainty=uncertainty_record(evaluation),
@@ -129,19 +157,18 @@ def build_report(
         unmeasured=unmeasured_records,
         models=_model_files(given, [*known, *locked_records, *unmeasured_records]),
         efficiency_gap=evaluation.efficiency_gap,
-        seeds=list(seeds),
+        seeds=list(provenance.seeds),
         settings=plain(raw_settings),
-        reference=_read(Reference, reference or {"count": evaluation.reference_count}),
-        control=_control(evaluation, control),
-        preprocessing=preprocessing,
+        reference=_read(Reference, images.reference or {"count": evaluation.reference_count}),
+        control=_control(evaluation, images.control),
+        preprocessing=provenance.preprocessing,
         environment=plain(dict(describe_environment() if environment is None else environment)),
         workflow=None if workflow is None else plain(dict(workflow)),
-        deterministic=deterministic,
-        canaries=list(canaries),
+        deterministic=provenance.deterministic,
+        canaries=list(provenance.canaries),
         warnings=[
-            *(_read(ReportWarning, item) for item in warnings),
-            *(_read(ReportWarning, item) for item in _run_cautions(evaluation, seeds, deterministic)),
-            *(_read(ReportWarning, item) for item in evaluation.warnings),
+            _read(ReportWarning, item)
+            for item in (*warnings, *_run_cautions(evaluation, provenance), *evaluation.warnings)
         ],
     )
 
@@ -253,16 +280,16 @@ def _model_files(given: Sequence[ModelFile], components: Sequence[Component]) ->
     return files
 
 
-def _run_cautions(evaluation: Evaluation, seeds: Sequence[int], deterministic: bool | None) -> list[Caution]:
+def _run_cautions(evaluation: Evaluation, provenance: Provenance) -> list[Caution]:
     found = []
-    if deterministic is False:
+    if provenance.deterministic is False:
         found.append(
             Caution(
                 "non_deterministic",
                 "The same workflow gave different pixels when run twice, so part of every difference is chance.",
             )
         )
-    if len(seeds) == 1 and "one_seed" not in [caution.code for caution in evaluation.warnings]:
+    if len(provenance.seeds) == 1 and "one_seed" not in [caution.code for caution in evaluation.warnings]:
         found.append(Caution("one_seed", ONE_SEED))
     return found
 

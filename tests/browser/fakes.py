@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from reports import report_of
 
 from copyscope_core.evaluation.evaluate import evaluate
-from copyscope_core.report.build import build_report
 
 RUN = "0123456789abcdef"
 EVIL = '<img src=x onerror="window.hacked=1">'
@@ -29,7 +29,7 @@ def report(intervals: bool = False) -> dict[str, Any]:
         mask: noise + 2.0 - sum(step for bit, (_, _, step) in enumerate(PLAYERS.values()) if mask >> bit & 1)
         for mask in range(1 << len(PLAYERS))
     }
-    made = build_report(
+    made = report_of(
         evaluate(list(PLAYERS), features, random.normal(size=(6, 16))),
         players=[{"name": name, "kind": kind, "node": node} for name, (kind, node, _) in PLAYERS.items()],
         locked=[{"name": "vae", "kind": "vae", "node": "8", "reason": f"no baseline {EVIL}"}],

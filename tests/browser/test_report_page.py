@@ -11,9 +11,9 @@ import pytest
 from fakes import EVIL
 from hostutil import ARTIFACTS
 from PIL import Image
+from reports import report_of
 
 from copyscope_core.evaluation.evaluate import evaluate
-from copyscope_core.report.build import build_report
 from copyscope_core.report.html.page import write_html
 from copyscope_core.report.html.pictures import Picture
 
@@ -29,7 +29,7 @@ def report_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     random = np.random.default_rng(0)
     noise, reference = random.normal(size=(6, 8)), random.normal(size=(9, 8))
     features = {mask: noise + 3 - 0.4 * mask.bit_count() + 0.1 * (mask & 1) for mask in range(16)}
-    report = build_report(evaluate(PLAYERS, features, reference), seeds=range(6))
+    report = report_of(evaluate(PLAYERS, features, reference), seeds=range(6))
     pictures: dict[int, list[Picture]] = {m: [Image.new("RGB", (64, 64), (16 * m, 90, 140))] for m in range(16)}
     return write_html(report, tmp_path_factory.mktemp("report"), pictures, [Image.new("RGB", (64, 64), "navy")])
 

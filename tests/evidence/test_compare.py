@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from reports import report_of
 
 from copyscope_core.errors import CopyScopeError
 from copyscope_core.evaluation.evaluate import evaluate
 from copyscope_core.evidence.compare import compare, comparison_text, read_reports, write_comparison
-from copyscope_core.report.build import build_report, write_report
+from copyscope_core.report.build import write_report
 from copyscope_core.report.report import Report
 
 EVIL = "<img src=x onerror=alert(1)>"
@@ -38,9 +39,9 @@ def made(
         seeds={m: list(range(count)) for m in masks},
         distance=distance,
     )
-    return build_report(
+    return report_of(
         evaluation,
-        images={m: [{"file": f"{k}", "pixel_sha256": f"{images}{m}{k}"} for k in range(count)] for m in masks},
+        coalitions={m: [{"file": f"{k}", "pixel_sha256": f"{images}{m}{k}"} for k in range(count)] for m in masks},
         reference={
             "count": 9,
             "images": [{"file": f"{k}", "pixel_sha256": f"{reference}{k}"} for k in range(9)],

@@ -19,7 +19,7 @@ def test_reference_images_are_opened_when_they_are_shown(tmp_path: Path, monkeyp
     report = certain_report()
     reference = list_folder(image_folder(tmp_path / "reference", 30))
     pictures = {item.mask: [Image.new("RGB", (8, 8), "red")] for item in report.coalitions}
-    monkeypatch.setattr(images, "_decode", None)  # nothing decodes a whole image
+    monkeypatch.setattr(images, "decode_pixels", None)  # nothing decodes a whole image
     page = publish(report, tmp_path / "open", pictures, reference, ReportOptions()).html_path.read_text("utf-8")
     assert 'alt="Reference image 1"' in page
     assert "could not be read" not in page

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from reports import report_of
 
 from copyscope_core.errors import GameError
 from copyscope_core.evaluation.evaluate import evaluate
@@ -15,7 +16,6 @@ from copyscope_core.game.design import Design, Exact
 from copyscope_core.game.owen import Owen
 from copyscope_core.game.permutations import Permutations
 from copyscope_core.game.regression import Regression
-from copyscope_core.report.build import build_report
 from copyscope_core.report.report import Report
 from copyscope_core.report.sampling import sampling_record
 from copyscope_core.settings import AuditSettings
@@ -43,11 +43,11 @@ def made(design: Design, groups: Sequence[str] = ()) -> tuple[Report, dict[str, 
         NAMES, features, works, {mask: [key(1000 * mask + row + 1) for row in range(5)] for mask in features},
         seeds={mask: list(range(5)) for mask in features}, design=design,
     )  # fmt: skip
-    report = build_report(
+    report = report_of(
         evaluation,
         groups=groups,
         sampling=sampling_record(evaluation, AuditSettings(budget=len(design.masks))),
-        images={
+        coalitions={
             mask: [
                 {"file": str(row), "pixel_sha256": key(1000 * mask + row + 1), "seed": row,
                  "nearest": int(nearest[mask][row].argmin()), "nearest_distance": float(nearest[mask][row].min())}

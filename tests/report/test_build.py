@@ -14,10 +14,11 @@ from typing import Any
 import jsonschema
 import numpy as np
 import pytest
+from reports import report_of
 
 from copyscope_core.errors import CopyScopeError, GameError, StoreError
 from copyscope_core.evaluation.evaluate import Evaluation, evaluate
-from copyscope_core.report.build import build_report, describe_environment, plain, write_report
+from copyscope_core.report.build import describe_environment, plain, write_report
 from copyscope_core.report.report import Report
 from copyscope_core.report.text import clip, columns, number, percent, signed, summary_text
 from copyscope_core.settings import AuditSettings
@@ -65,7 +66,7 @@ def full_report(**changes: Any) -> Report:
     arguments: dict[str, Any] = {
         "players": PLAYERS,
         "folders": {mask: f"coalitions/{mask}" for mask in range(8)},
-        "images": {mask: [{"file": "0000.png", "pixel_sha256": "a" * 64, "seed": 0}] for mask in range(8)},
+        "coalitions": {mask: [{"file": "0000.png", "pixel_sha256": "a" * 64, "seed": 0}] for mask in range(8)},
         "locked": [
             {"name": "sd15", "kind": "checkpoint", "node": "1", "file": "sd15.safetensors", "reason": "no baseline"}
         ],
@@ -80,7 +81,7 @@ def full_report(**changes: Any) -> Report:
         "deterministic": True,
         "warnings": [{"code": "reference_is_input", "message": "An input image matches a reference."}],
     }
-    return build_report(evaluation(), **(arguments | changes))
+    return report_of(evaluation(), **(arguments | changes))
 
 
 def schema_tool() -> ModuleType:
@@ -103,9 +104,9 @@ def test_written_report_fits_the_published_schema(tmp_path: Path) -> None:
     control = np.random.default_rng(1).normal(size=(9, 16))
     for report in (
         full_report(),
-        build_report(evaluation()),
-        build_report(evaluation(seeds=True, own=0.5, control=control)),
-        build_report(evaluation(m=1, seeds=True, distance="kid")),
+        report_of(evaluation()),
+        report_of(evaluation(seeds=True, own=0.5, control=control)),
+        report_of(evaluation(m=1, seeds=True, distance="kid")),
     ):
         path = write_report(report, tmp_path / "out")
         data = json.loads(path.read_text(encoding="utf-8"), parse_constant=pytest.fail)
@@ -184,7 +185,7 @@ def test_warnings_of_the_run() -> None:
 
 def test_intervals_are_beside_the_plain_numbers() -> None:
     result = evaluation(seeds=True, own=0.5)
-    data = build_report(result).model_dump(mode="json")
+    data = report_of(result).model_dump(mode="json")
     for player in data["players"]:
         for key in ("shapley", "share", "kid_shapley"):
             low, high = player[f"{key}_interval"]
@@ -213,7 +214,7 @@ def test_intervals_are_beside_the_plain_numbers() -> None:
 
 
 def test_without_intervals_they_are_null_and_the_reason_is_told() -> None:
-    data = build_report(evaluation()).model_dump(mode="json")
+    data = report_of(evaluation()).model_dump(mode="json")
     for player in data["players"]:
         for key in ("shapley_interval", "share_interval", "indistinguishable_from", "probability_largest"):
             assert player[key] is None
@@ -221,32 +222,32 @@ def test_without_intervals_they_are_null_and_the_reason_is_told() -> None:
     assert data["differences"][0]["interval"] is None
     assert data["uncertainty"] is None
     assert "seeds of the images are not known" in data["no_interval"]
-    assert data["no_interval"] in summary_text(build_report(evaluation()))
-    one = build_report(evaluation(n=1, seeds=True), seeds=[0])
+    assert data["no_interval"] in summary_text(report_of(evaluation()))
+    one = report_of(evaluation(n=1, seeds=True), seeds=[0])
     assert one.no_interval is not None
     assert "One seed was run" in one.no_interval
     assert summary_text(one).count("One seed was run") == 1
 
 
 def test_the_headline_is_no_surer_than_the_intervals() -> None:
-    clear = build_report(evaluation((1.0, 0.2), n=20, seeds=True, own=0.2))
+    clear = report_of(evaluation((1.0, 0.2), n=20, seeds=True, own=0.2))
     assert "95% interval" in clear.headline
     assert "cannot be told apart" not in clear.headline
-    close = build_report(evaluation((1.0, 0.99), n=6, seeds=True, own=0.5))
+    close = report_of(evaluation((1.0, 0.99), n=6, seeds=True, own=0.5))
     assert "It cannot be told apart from “" in close.headline
     assert "Cannot be told apart: " in summary_text(close)
-    chance = build_report(evaluation((0.02, 0.01), n=3, seeds=True, own=1.0))
+    chance = report_of(evaluation((0.02, 0.01), n=3, seeds=True, own=1.0))
     assert chance.players[0].shapley_interval is not None
     assert "may be chance" in chance.headline
     assert chance.headline.startswith("No component can be shown to move the images")
-    away = build_report(evaluation((-1.0, -0.5), n=20, seeds=True, own=0.2)).headline
+    away = report_of(evaluation((-1.0, -0.5), n=20, seeds=True, own=0.2)).headline
     assert "moves them away most, by " in away
     assert "(95% interval −" not in away
 
 
 def test_interactions_are_listed_by_size() -> None:
     result = evaluation(seeds=True, own=0.5)
-    found = build_report(result).interactions
+    found = report_of(result).interactions
     assert [item.members for item in found] == [
         ["lora"],
         ["prompt"],
@@ -267,7 +268,7 @@ def test_interactions_are_listed_by_size() -> None:
 def test_control_and_contrast_are_beside_the_contribution() -> None:
     control = np.random.default_rng(1).normal(size=(9, 16)) + 1
     result = evaluation(seeds=True, own=0.5, control=control)
-    report = build_report(result, control={"count": 9, "images": [{"file": "other.jpg"}]})
+    report = report_of(result, control={"count": 9, "images": [{"file": "other.jpg"}]})
     assert report.control is not None
     assert report.control.images[0].file == "other.jpg"
     for player in report.players:
@@ -277,13 +278,13 @@ def test_control_and_contrast_are_beside_the_contribution() -> None:
         assert player.contrast_interval[0] < player.contrast < player.contrast_interval[1]
     assert report.coalitions[0].control_distance is not None
     assert "Contrast with the control images: lora" in summary_text(report)
-    assert build_report(evaluation(), control={"count": 9}).control is None
+    assert report_of(evaluation(), control={"count": 9}).control is None
 
 
 @pytest.mark.parametrize(("name", "unit"), [("kid", "KID units"), ("mmd", "MMD units")])
 def test_another_distance_is_named(name: str, unit: str) -> None:
     result = evaluation(distance=name)
-    report = build_report(result)
+    report = report_of(result)
     assert report.distance == name
     assert unit in report.headline
     assert "FID" not in report.headline
@@ -293,14 +294,14 @@ def test_another_distance_is_named(name: str, unit: str) -> None:
     assert report.players[0].shapley_mean is None
     assert f"φ ({name.upper()})" in summary_text(report)
     assert f"take the {name.upper()} from" in summary_text(report)
-    alone = build_report(evaluation(m=1, distance=name))
+    alone = report_of(evaluation(m=1, distance=name))
     assert alone.coalitions[0].distance is None
     assert "in favour of the reference" in summary_text(alone)
 
 
 @pytest.mark.parametrize("version", ["1.0", "1.1", "1.3", None])
 def test_reports_of_other_schemas_are_refused(tmp_path: Path, version: str | None) -> None:
-    data = build_report(evaluation()).model_dump(mode="json")
+    data = report_of(evaluation()).model_dump(mode="json")
     (tmp_path / "old.json").write_text(json.dumps({**data, "schema_version": version}), encoding="utf-8")
     with pytest.raises(CopyScopeError, match=r"no CopyScope report of schema 1\.2"):
         Report.load(tmp_path / "old.json")
@@ -334,7 +335,7 @@ def test_any_text_can_be_written(tmp_path: Path) -> None:
     report = full_report(
         locked=[{"name": odd, "kind": "vae"}],
         workflow={"1": {"inputs": {odd: odd}}},
-        images={0: [{"file": odd}]},
+        coalitions={0: [{"file": odd}]},
     )
     data = json.loads(write_report(report, tmp_path).read_text(encoding="utf-8"))
     assert data["locked"][0]["name"] == "caf\\udce9 \u202e 名前 \x1b[31m"
@@ -342,7 +343,7 @@ def test_any_text_can_be_written(tmp_path: Path) -> None:
 
 
 def test_no_images_no_seeds_no_provenance() -> None:
-    report = build_report(evaluation((1.0,), n=1, m=1))
+    report = report_of(evaluation((1.0,), n=1, m=1))
     assert report.coalitions[0].kid is None
     assert report.players[0].kid_shapley is None
     assert report.players[0].kind == "component"
@@ -358,7 +359,7 @@ def test_no_images_no_seeds_no_provenance() -> None:
     ],
 )
 def test_headlines_of_sad_games(shifts: tuple[float, ...], start: str) -> None:
-    report = build_report(evaluation(shifts))
+    report = report_of(evaluation(shifts))
     assert report.headline.startswith(start)
     assert "component" in summary_text(report)
 

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image, ImageOps, PngImagePlugin
+from reports import report_of
 
 from copyscope_core.evaluation.evaluate import evaluate
-from copyscope_core.report.build import build_report
 from copyscope_core.report.html.chart import chart, nice_ticks
 from copyscope_core.report.html.heat import heat_map
 from copyscope_core.report.html.lattice import TILES, lattice, moves
@@ -67,7 +67,7 @@ def make_report(players: int = 3, name: str = "lora", **more: object) -> Report:
     noise, reference = rng.normal(size=(6, 8)), rng.normal(size=(5, 8))
     names = [name, *(f"player {i}" for i in range(1, players))]
     features = {mask: noise + 3 - 0.4 * mask.bit_count() for mask in range(2**players)}
-    return build_report(
+    return report_of(
         evaluate(names, features, reference),
         players=[{"name": n, "kind": "lora", "node": str(i), "file": f"{n}.safetensors"} for i, n in enumerate(names)],
         **more,  # type: ignore[arg-type]
@@ -82,7 +82,7 @@ def certain_report(players: int = 3, own: float = 0.5, **options: Any) -> Report
         mask: noise + own * rng.normal(size=noise.shape) + 3 - 0.4 * mask.bit_count() for mask in range(2**players)
     }
     seeds = {mask: list(range(6)) for mask in features}
-    return build_report(evaluate([f"player {i}" for i in range(players)], features, reference, seeds=seeds, **options))
+    return report_of(evaluate([f"player {i}" for i in range(players)], features, reference, seeds=seeds, **options))
 
 
 def picture(color: str = "red", size: tuple[int, int] = (400, 300)) -> Image.Image:
@@ -139,7 +139,7 @@ def test_names_and_prompts_are_text() -> None:
         preprocessing=EVIL,
         warnings=[{"code": EVIL, "message": EVIL}],
         folders={0: EVIL},
-        images={0: [{"file": '"><script>', "pixel_sha256": EVIL}]},
+        coalitions={0: [{"file": '"><script>', "pixel_sha256": EVIL}]},
         reference={"count": 1, "images": [{"file": EVIL}], "preprocessing": {"x": "{{ 7*7 }}"}},
     )
     html = full_page(report)
@@ -180,7 +180,7 @@ def test_everything_is_there() -> None:
         workflow={"3": {"class_type": "KSampler"}},
         preprocessing="inception/bicubic",
         reference={"count": 5, "images": [{"file": "wave.jpg", "pixel_sha256": "cd" * 32}]},
-        images={0: [{"file": "0000.png", "pixel_sha256": "ef" * 32, "seed": 0}]},
+        coalitions={0: [{"file": "0000.png", "pixel_sha256": "ef" * 32, "seed": 0}]},
         environment={"comfyui": "0.8.0"},
     )
     text = Page(full_page(report)).text
@@ -491,7 +491,7 @@ def test_long_names_of_columns_are_told_apart() -> None:
     names = [f"copyscope-zoo-{artist}" for artist in ("hokusai", "hiroshige", "van_gogh")]
     rng = np.random.default_rng(0)
     features = {mask: rng.normal(size=(6, 8)) + mask.bit_count() for mask in range(8)}
-    html = str(heat_map(build_report(evaluate(names, features, rng.normal(size=(9, 8))))))
+    html = str(heat_map(report_of(evaluate(names, features, rng.normal(size=(9, 8))))))
     heads = re.findall(r'text-anchor="middle">([^<]*)<title>', html)
     assert heads[1::2] == ["copyscope-"] * 2
     assert set(heads[::2]) < {"zoo-hokusai", "zoo-hiroshi…", "zoo-van_gogh"}

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from images_on_disk import MeanColours, image_folder
 from PIL import Image
+from reports import report_of
 
 from copyscope_core.auditing.score import Score
 from copyscope_core.evaluation.evaluate import evaluate
@@ -23,7 +24,6 @@ from copyscope_core.evidence.publish import Published, ReportOptions, publish
 from copyscope_core.evidence.verify import Verifier
 from copyscope_core.files.folders import read_folder
 from copyscope_core.planning.plan import make_plan
-from copyscope_core.report.build import build_report
 from copyscope_core.report.html.chart_files import chart_svg
 from copyscope_core.report.html.page import render_html
 from copyscope_core.report.html.pictures import Picture
@@ -59,7 +59,7 @@ def planted() -> Report:
     size = 1 << len(plan.players)
     noise, reference = rng.normal(size=(2, 8)), rng.normal(size=(5, 8))
     evaluation = evaluate(plan.names, {m: noise + 3 - m.bit_count() for m in range(size)}, reference)
-    return build_report(
+    return report_of(
         evaluation,
         players=summary["players"],
         locked=[{"name": "prompt: zugzwang", "kind": "prompt", "node": "6", "reason": "“zugzwang” is computed"}],
@@ -71,8 +71,10 @@ def planted() -> Report:
         seeds=range(2),
         settings=plan.settings,
         folders=dict.fromkeys(range(size), "coalitions"),
-        images={m: [{"file": f"{'ab' * 32}/0000.png", "pixel_sha256": "c" * 64, "nearest": 0, "nearest_distance": 1.0}]
-                for m in range(size)},
+        coalitions={
+            m: [{"file": f"{'ab' * 32}/0000.png", "pixel_sha256": "c" * 64, "nearest": 0, "nearest_distance": 1.0}]
+            for m in range(size)
+        },
         reference={"count": 5, "images": [{"file": f"secretwork{k}.jpg", "sha256": "d" * 64} for k in range(5)]},
         environment={"comfyui": "0.8.0", "launch_flags": ["--cpu", "--base-directory /home/kjartan/comfy"],
                      "embeddings": {"quokka": "e" * 64}, "not_hashed": ["sub/folder/x.safetensors"]},
