@@ -155,3 +155,40 @@ def test_a_private_scoring_hides_folders_and_still_verifies(tmp_path: Path, monk
     assert load_report(tmp_path / "out" / "report.json").players[0].name == "prompt 1"
     result = Verifier(tmp_path / "out", MeanColours(), reference=sources[0], control=sources[1]).run()
     assert result.findings == ()
+
+
+def told(message: str, **changed: Any) -> str:
+    """What a private report makes of a warning, in a report with some fields changed."""
+    data = {**planted().model_dump(mode="json"), **changed, "warnings": [{"code": "note", "message": message}]}
+    return without_private(Report.model_validate(data)).warnings[0].message
+
+
+def test_control_images_are_numbered_in_warnings() -> None:
+    control = {**planted().model_dump(mode="json")["reference"], "images": [{"file": f"osprey {k}.jpg"} for k in "ab"]}
+    assert told("It is nearest to osprey b.jpg.", control=control) == "It is nearest to control image 2."
+
+
+def test_titles_of_nodes_are_left_out_of_warnings() -> None:
+    workflow = planted().model_dump(mode="json")["workflow"]
+    workflow["7"]["_meta"] = {"title": "Nightjar for a client"}
+    assert told("The node Nightjar for a client ran again.", workflow=workflow) == "The node [left out] ran again."
+
+
+def test_longer_names_are_replaced_before_what_they_hold() -> None:
+    workflow = planted().model_dump(mode="json")["workflow"]
+    workflow["7"]["inputs"]["text"] = "lynx"
+    workflow["7"]["_meta"] = {"title": "lynx at dusk"}
+    assert told("Of lynx at dusk and lynx.", workflow=workflow) == "Of [left out] and [left out]."
+
+
+def test_input_images_absence_does_not_name_them() -> None:
+    data = planted().model_dump(mode="json")
+    data["players"][0] |= {"kind": "image", "name": "image: plover.png", "absence": "a grey image instead of plover"}
+    report = without_private(Report.model_validate(data))
+    assert report.players[0].absence == "replaced by a neutral grey image of the same size"
+
+
+def test_keys_of_the_environment_are_cleaned_too() -> None:
+    data = planted().model_dump(mode="json")
+    data["environment"]["packs"] = {"/home/kjartan/comfy/custom_nodes/pack": "1"}
+    assert "kjartan" not in json.dumps(without_private(Report.model_validate(data)).environment)
