@@ -32,8 +32,8 @@ import psutil
 from PIL import Image
 
 from benchmarks.timing import REPOSITORY, heading
-from copyscope_core.audit.audit import Audit
-from copyscope_core.audit.runner import Server
+from copyscope_core.auditing.audit import Audit
+from copyscope_core.auditing.runner import Server
 from copyscope_core.comfyui.client import ComfyClient, Event
 from copyscope_core.comfyui.host import ManagedHost
 from copyscope_core.comfyui.model_files import LocalModels
@@ -41,9 +41,10 @@ from copyscope_core.demo.demo import REFERENCE
 from copyscope_core.demo.models import make_model_folder
 from copyscope_core.evaluation.measure import Works
 from copyscope_core.features.extractor import InceptionExtractor
+from copyscope_core.files.folders import read_folder
 from copyscope_core.files.hashes import HashCache
-from copyscope_core.files.images import pixel_hash, read_folder
-from copyscope_core.plan.plan import Plan, make_plan
+from copyscope_core.files.pixels import pixel_hash
+from copyscope_core.planning.plan import Plan, make_plan
 from copyscope_core.players.rewrite import RERUN_INPUT, digests
 from copyscope_core.settings import AuditSettings
 from copyscope_core.workflow.graph import parse_graph, to_json

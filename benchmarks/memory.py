@@ -21,8 +21,8 @@ import psutil
 from audit import PLAIN, node, prepare_base
 
 from benchmarks.timing import heading
-from copyscope_core.audit.audit import Audit
-from copyscope_core.audit.runner import Server
+from copyscope_core.auditing.audit import Audit
+from copyscope_core.auditing.runner import Server
 from copyscope_core.comfyui.client import ComfyClient
 from copyscope_core.comfyui.host import ManagedHost
 from copyscope_core.comfyui.model_files import LocalModels
@@ -30,10 +30,11 @@ from copyscope_core.demo.demo import REFERENCE
 from copyscope_core.demo.models import make_model, make_model_folder
 from copyscope_core.evaluation.measure import Works
 from copyscope_core.features.extractor import InceptionExtractor
+from copyscope_core.files.folders import read_folder
 from copyscope_core.files.hashes import HashCache
-from copyscope_core.files.images import ImageFile, read_folder
+from copyscope_core.files.images import ImageFile
 from copyscope_core.observer import Quiet
-from copyscope_core.plan.plan import make_plan
+from copyscope_core.planning.plan import make_plan
 from copyscope_core.settings import AuditSettings
 from copyscope_core.workflow.graph import parse_graph
 from copyscope_core.workflow.node_info import NodeCatalog

@@ -16,7 +16,7 @@ from typing import Any
 
 from benchmarks.timing import alternate, heading
 from copyscope_core.game.coalitions import execution_order
-from copyscope_core.plan.plan import Plan, make_plan
+from copyscope_core.planning.plan import Plan, make_plan
 from copyscope_core.settings import AuditSettings
 from copyscope_core.workflow.graph import parse_graph
 from copyscope_core.workflow.node_info import bundled_catalog

@@ -14,7 +14,7 @@ from PIL import Image, ImageOps
 
 from copyscope_core.demo.demo import REFERENCE
 from copyscope_core.evaluation.evaluate import evaluate
-from copyscope_core.files.images import read_folder
+from copyscope_core.files.folders import read_folder
 from copyscope_core.report.build import build_report
 from copyscope_core.report.html.page import render_html
 from copyscope_core.report.html.pictures import Picture

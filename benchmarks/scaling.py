@@ -31,9 +31,9 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.timing import heading
-from copyscope_core.audit.audit import Audit
-from copyscope_core.audit.context import ServerContext
-from copyscope_core.audit.fleet import spread
+from copyscope_core.auditing.audit import Audit
+from copyscope_core.auditing.context import ServerContext
+from copyscope_core.auditing.fleet import distribute
 from copyscope_core.comfyui.client import ComfyClient
 from copyscope_core.comfyui.errors import ServerLostError
 from copyscope_core.comfyui.host import ManagedHost
@@ -42,8 +42,8 @@ from copyscope_core.features.extractor import FeatureExtractor, Features, Incept
 from copyscope_core.files.images import image_of
 from copyscope_core.game.coalitions import execution_order
 from copyscope_core.observer import Observer, Quiet
-from copyscope_core.plan.plan import Plan, make_plan
-from copyscope_core.plan.steps import Step
+from copyscope_core.planning.plan import Plan, make_plan
+from copyscope_core.planning.steps import Step
 from copyscope_core.settings import AuditSettings
 from copyscope_core.store.entry import Entry, StoredImage
 from copyscope_core.store.keys import RunContext
@@ -329,7 +329,7 @@ class Fleet:
         """All coalitions of an audit, and its end."""
         order = execution_order(range(1 << PLAYERS), PLAYERS)
         steps = [Step(mask, offset) for mask in order for offset in range(SEEDS)]
-        self.gpus = await spread(steps, self.gpus, self.work, Quiet())
+        self.gpus = await distribute(steps, self.gpus, self.work, Quiet())
         await asyncio.gather(*self.following.values())
         await asyncio.sleep(self.costs.end)
 

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 _HARMFUL = ("Cc", "Cf", "Cs", "Zl", "Zp")
 
 
-class CopyScopeError(ValueError):
+class CopyScopeError(Exception):
     """Base of every error that CopyScope raises on purpose; the command line exits with code 2 on it.
 
     A message may quote a file or a server: what could drive a terminal or turn text around is replaced.

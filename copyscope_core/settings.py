@@ -24,39 +24,47 @@ class AuditSettings(BaseModel):
         8, ge=1, le=4096, description="Seed offsets per coalition; images = seeds × the workflow's batch."
     )
     players: tuple[str, ...] = Field(
-        (), description="Only these components are players; all others are locked. Empty: all."
+        default=(), description="Only these components are players; all others are locked. Empty: all."
     )
-    lock: tuple[str, ...] = Field((), description="Components that are present in every coalition.")
-    baseline_checkpoint: str | None = Field(None, description="Checkpoint used where the workflow's own is absent.")
-    baseline_vae: str | None = Field(None, description="VAE file used where the workflow's own VAE is absent.")
+    lock: tuple[str, ...] = Field(default=(), description="Components that are present in every coalition.")
+    baseline_checkpoint: str | None = Field(
+        default=None, description="Checkpoint used where the workflow's own is absent."
+    )
+    baseline_vae: str | None = Field(default=None, description="VAE file used where the workflow's own VAE is absent.")
     baseline_models: dict[str, str] = Field(
         default_factory=dict,
         description="Other baselines: loader's node id → file name of the same family (UNET, CLIP).",
     )
     key_prompts: tuple[str, ...] = Field(
-        (), description="Phrases of the positive text, a player each. Empty: the whole text."
+        default=(), description="Phrases of the positive text, a player each. Empty: the whole text."
     )
-    neutral_prompt: str = Field("", description="Text that stands where the whole positive text is absent.")
-    image_players: tuple[str, ...] = Field((), description="Node ids of image loaders upstream that are players too.")
+    neutral_prompt: str = Field(default="", description="Text that stands where the whole positive text is absent.")
+    image_players: tuple[str, ...] = Field(
+        default=(), description="Node ids of image loaders upstream that are players too."
+    )
     output: str | None = Field(
-        None, description="Node id whose image is audited, where the workflow has several outputs."
+        default=None, description="Node id whose image is audited, where the workflow has several outputs."
     )
     max_coalitions: int = Field(
-        MAX_COALITIONS, ge=2, description="Larger games are refused before anything is sampled."
+        default=MAX_COALITIONS, ge=2, description="Larger games are refused before anything is sampled."
     )
-    distance: DistanceName = Field("fid", description="What the value of a coalition is made of.")
+    distance: DistanceName = Field(default="fid", description="What the value of a coalition is made of.")
     budget: int | None = Field(
-        None, ge=4, description="At most so many coalitions are run: a sample, where the exact value needs more."
+        default=None,
+        ge=4,
+        description="At most so many coalitions are run: a sample, where the exact value needs more.",
     )
     target_width: float | None = Field(
-        None, gt=0, le=2, description="Sampling stops when no share's 95% interval is wider. Needs a budget."
+        default=None, gt=0, le=2, description="Sampling stops when no share's 95% interval is wider. Needs a budget."
     )
-    estimator: Estimator = Field("regression", description="How contributions follow from a sample of coalitions.")
+    estimator: Estimator = Field(
+        default="regression", description="How contributions follow from a sample of coalitions."
+    )
     groups: dict[str, tuple[str, ...]] = Field(
         default_factory=dict,
         description="Players that join together (all models of one author): name → players. Gives the Owen value.",
     )
-    allow_paid_nodes: bool = Field(False, description="Run nodes that call paid services.")
+    allow_paid_nodes: bool = Field(default=False, description="Run nodes that call paid services.")
 
     @field_validator("players", "lock", "key_prompts", "image_players")
     @classmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +14,10 @@ from ..copyscope_core.distances.registry import DISTANCES
 from ..copyscope_core.errors import ImageError
 from ..copyscope_core.evaluation.sampling import next_design
 from ..copyscope_core.features.extractor import FeatureCache, FeatureExtractor
-from ..copyscope_core.files.images import ImageFile, read_folder, read_image
+from ..copyscope_core.files.folders import list_folder
+from ..copyscope_core.files.images import ImageFile, read_image
 from ..copyscope_core.game.design import Design
-from ..copyscope_core.plan.own_nodes import NOTHING
+from ..copyscope_core.planning.own_nodes import NOTHING
 from .host import comfyui
 from .host.clip_vision import ClipVisionExtractor
 from .host.inception import host_extractor
@@ -25,7 +27,7 @@ from .run.start import continue_run
 from .types import Coalitions, Game, Reference
 
 if TYPE_CHECKING:
-    from ..copyscope_core.audit.reporting import MeasuredAudit
+    from ..copyscope_core.auditing.reporting import MeasuredAudit
 
 _NOT_LINKED = object()
 
@@ -99,7 +101,7 @@ class FID(io.ComfyNode):
         distance: Any = "fid",
         clip_vision: Any = None,
     ) -> io.NodeOutput:
-        from ..copyscope_core.audit.reporting import measure_audit  # when used: ComfyUI's start stays short
+        from ..copyscope_core.auditing.reporting import measure_audit  # when used: ComfyUI's start stays short
         from ..copyscope_core.evaluation.measure import Works
 
         run: GraphRun = _first(coalitions)
@@ -111,7 +113,7 @@ class FID(io.ComfyNode):
         stored = run.stored()
         measured = measure_audit(
             replace(stored, plan=replace(stored.plan, settings=settings)),
-            Works(images, [] if control is None else read_folder(comfyui.input_folder(control))),
+            Works(images, [] if control is None else list_folder(comfyui.input_folder(control))),
             FeatureCache(run.store.features_folder, _extractor(_first(clip_vision), cls.hidden)),
             inputs,
             lambda done, total: bar.update_absolute(done, total),
@@ -143,14 +145,14 @@ def _extractor(clip_vision: ClipVisionModel | None, hidden: Any) -> FeatureExtra
     return ClipVisionExtractor(clip_vision, loader if isinstance(loader, str) else "clip-vision")
 
 
-def _reference(folder: str | None, linked: Any) -> list[ImageFile]:
-    """The reference images: from the socket if it is wired, else from the folder."""
+def _reference(folder: str | None, linked: Any) -> Sequence[ImageFile]:
+    """The reference images: from the socket if it is wired, else from the folder, where they are not decoded yet."""
     if linked is not None:
         flat = [item for part in linked for item in (part if isinstance(part, list) else [part])]
         files = [item for item in flat if isinstance(item, ImageFile)]
-        images = files or from_tensors(flat)
+        images: Sequence[ImageFile] = files or from_tensors(flat)
     else:
-        images = read_folder(comfyui.input_folder(folder or ""))
+        images = list_folder(comfyui.input_folder(folder or ""))
     if not images:
         raise ImageError("The reference has no images; wire at least one in.")
     return images

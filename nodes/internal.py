@@ -14,8 +14,8 @@ from PIL.PngImagePlugin import PngInfo
 
 from ..copyscope_core.errors import CopyScopeError
 from ..copyscope_core.features.extractor import FeatureCache
-from ..copyscope_core.files.images import as_rgb, pixel_hash, quantise
-from ..copyscope_core.plan.steps import Step
+from ..copyscope_core.files.pixels import as_rgb, pixel_hash, quantise
+from ..copyscope_core.planning.steps import Step
 from ..copyscope_core.workflow.graph import to_json
 from .host.inception import host_extractor
 from .run.expansion import COLLECT, IMAGES, TURN
@@ -23,6 +23,8 @@ from .run.graph_run import GraphRun, open_run
 from .types import Coalitions
 
 CATEGORY = "CopyScope/internal"
+HIDDEN: dict[str, Any] = {"is_dev_only" if "is_dev_only" in io.Schema.__dataclass_fields__ else "is_deprecated": True}
+"""Keeps a node out of the node library and the search; hosts that know no dev-only nodes hide deprecated ones."""
 
 
 class Turn(io.ComfyNode):
@@ -34,6 +36,7 @@ class Turn(io.ComfyNode):
             node_id=TURN,
             display_name="CopyScope Turn (internal)",
             category=CATEGORY,
+            **HIDDEN,
             description="Made by the coalition enumerators; keeps coalitions in order.",
             inputs=[io.String.Input("token"), io.Int.Input("step"), io.AnyType.Input("value")],
             outputs=[io.AnyType.Output("value_in_turn")],
@@ -56,6 +59,7 @@ class CoalitionImages(io.ComfyNode):
             node_id=IMAGES,
             display_name="CopyScope Coalition Images (internal)",
             category=CATEGORY,
+            **HIDDEN,
             description="Made by the coalition enumerators; stores a coalition's images and features.",
             inputs=[io.Image.Input("images"), io.String.Input("token"), io.Int.Input("step"), io.String.Input("key")],
             outputs=[io.String.Output("stored_key")],
@@ -84,6 +88,7 @@ class CollectCoalitions(io.ComfyNode):
             node_id=COLLECT,
             display_name="CopyScope Collect Coalitions (internal)",
             category=CATEGORY,
+            **HIDDEN,
             description="Made by the coalition enumerators; gathers the stored coalitions.",
             inputs=[io.String.Input("token")],
             outputs=[Coalitions.Output("coalitions")],

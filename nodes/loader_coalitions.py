@@ -8,7 +8,7 @@ import comfy.samplers
 import folder_paths
 from comfy_api.latest import io
 
-from ..copyscope_core.plan.own_nodes import NOTHING, from_players_node
+from ..copyscope_core.planning.own_nodes import NOTHING, from_players_node
 from ..copyscope_core.settings import MAX_COALITIONS, AuditSettings
 from ..copyscope_core.workflow.graph import Link
 from .run.start import start_run

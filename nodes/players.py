@@ -5,7 +5,7 @@ from __future__ import annotations
 import folder_paths
 from comfy_api.latest import io
 
-from ..copyscope_core.plan.own_nodes import NOTHING, from_players_node
+from ..copyscope_core.planning.own_nodes import NOTHING, from_players_node
 from .types import PlayerChoice
 
 

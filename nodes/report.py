@@ -39,12 +39,9 @@ class ShapleyReport(io.ComfyNode):
 
     @classmethod
     def execute(cls, game: MeasuredRun, show_reference: bool, private: bool = False) -> io.NodeOutput:
-        from ..copyscope_core.audit.reporting import (  # when used: ComfyUI's start stays short
-            publish_audit,
-            report_audit,
-        )
+        from ..copyscope_core.auditing.reporting import publish_audit, report_audit
         from ..copyscope_core.evidence.publish import ReportOptions
-        from ..copyscope_core.report.build import summary_text
+        from ..copyscope_core.report.text import summary_text
 
         classes = (node.class_type for node in game.run.plan.graph.values())
         report = report_audit(game.measured, game.run.model_hashes(), comfyui.environment(classes))

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, get_args
 
 from comfy_api.latest import io
+from pydantic import ValidationError
 
+from ..copyscope_core.errors import CopyScopeError, describe
 from ..copyscope_core.game.design import Estimator
-from ..copyscope_core.plan.own_nodes import from_settings_node
+from ..copyscope_core.planning.own_nodes import from_settings_node
+from ..copyscope_core.settings import AuditSettings
 from .types import SettingsChoice
 
 
@@ -40,4 +44,18 @@ class Settings(io.ComfyNode):
 
     @classmethod
     def execute(cls, **inputs: Any) -> io.NodeOutput:
-        return io.NodeOutput(from_settings_node(inputs))
+        chosen = from_settings_node(inputs)
+        audit_settings(chosen)
+        return io.NodeOutput(chosen)
+
+
+def audit_settings(chosen: Mapping[str, Any]) -> AuditSettings:
+    """The settings that nodes hold, checked.
+
+    Raises:
+        CopyScopeError: a value does not fit (named).
+    """
+    try:
+        return AuditSettings.model_validate(chosen)
+    except ValidationError as error:
+        raise CopyScopeError(f"The settings do not fit: {describe(error)}.") from error

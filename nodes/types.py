@@ -8,7 +8,7 @@ Coalitions = io.Custom("COPYSCOPE_COALITIONS")
 """A ``GraphRun`` whose coalitions are stored."""
 
 Reference = io.Custom("COPYSCOPE_REFERENCE")
-"""A list of ``ImageFile``."""
+"""A list of ``ImageFile``, most of which are decoded when they are measured."""
 
 PlayerChoice = io.Custom("COPYSCOPE_PLAYERS")
 """A mapping of ``AuditSettings`` fields."""

@@ -24,7 +24,9 @@ from copyscope_core.demo.demo import IMAGES, REFERENCE
 from copyscope_core.distances.frechet import frechet_distance
 from copyscope_core.features.extractor import BATCH_SIZE
 from copyscope_core.features.inception import FIDInception, full_precision, load_inception
-from copyscope_core.files.images import Pixels, in_threads, match_reference, read_folder, read_image, resize_bicubic
+from copyscope_core.files.folders import read_folder
+from copyscope_core.files.images import in_threads, read_image
+from copyscope_core.files.pixels import Pixels, match_reference, resize_bicubic
 
 Array = np.ndarray
 

@@ -68,6 +68,21 @@ def host_python(path: Path) -> Path:
     return portable if portable.exists() else Path(sys.executable)
 
 
+def front_end_args() -> list[str]:
+    """What makes the host serve the front end that COMFYUI_FRONT_END names; nothing where it is not set.
+
+    The folder is an unpacked ``comfyui_frontend_package``, the package in it, or its ``static`` folder.
+    """
+    named = os.environ.get("COMFYUI_FRONT_END")
+    if not named:
+        return []
+    folder = Path(named).expanduser().resolve()
+    for tail in ("comfyui_frontend_package/static", "static", "."):
+        if (folder / tail / "index.html").is_file():
+            return ["--front-end-root", str(folder / tail)]
+    raise RuntimeError(f"COMFYUI_FRONT_END: no index.html in {folder}; unpack comfyui_frontend_package there")
+
+
 def require_host() -> Path:
     """The ComfyUI folder; skips the calling test, saying why, where there is none."""
     path = find_comfyui()
@@ -200,7 +215,7 @@ def start_server(
         str(path / "main.py"),
         *("--cpu", "--listen", "127.0.0.1", "--port", str(port), "--base-directory", str(base_dir)),
         *("--database-url", f"sqlite:///{(base_dir / 'user' / 'comfyui.db').as_posix()}"),
-        *("--disable-auto-launch", *extra_args),
+        *("--disable-auto-launch", *front_end_args(), *extra_args),
     ]
     env = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")}
     env["PYTHONUNBUFFERED"] = "1"

@@ -1,7 +1,7 @@
 import pytest
 
 from copyscope_core.errors import CopyScopeError
-from copyscope_core.plan.own_nodes import from_players_node
+from copyscope_core.planning.own_nodes import from_players_node
 from copyscope_core.settings import AuditSettings, load_settings
 
 

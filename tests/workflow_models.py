@@ -11,7 +11,10 @@ from typing import Any
 from copyscope_core.demo.models import make_model
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-API_FOLDER = REPOSITORY / "workflows" / "api"
+UI_FOLDER = REPOSITORY / "workflows"
+"""Files in UI format and their pictures. ComfyUI shows the file's name as the template's title and description."""
+
+API_FOLDER = UI_FOLDER / "api"
 NAMES = sorted(path.stem for path in API_FOLDER.glob("*.json"))
 
 MODELS: dict[str, tuple[str, int] | None] = {
@@ -50,6 +53,24 @@ PLAYERS = {
     "loader-coalitions": {"dreamshaper_8", "artist-style-sd15", "prompt: in the style of Jane Artist"},
 }
 """The players that each workflow measures."""
+
+
+TITLES: dict[str, str] = {
+    "quick-start": "Quick start with checkpoint and LoRA, CopyScope audit",
+    "two-loras": "Two LoRAs and artist name, CopyScope audit",
+    "controlnet-lora-prompt": "ControlNet, LoRA, two phrases, CopyScope audit",
+    "separate-vae": "Checkpoint, LoRA and VAE, CopyScope audit",
+    "sdxl": "SDXL LoRA and artist name, CopyScope audit",
+    "flux": "Flux LoRA and artist name, CopyScope audit",
+    "loader-coalitions": "One node without a graph, CopyScope audit",
+}
+"""Names of the files in UI format and of their pictures: what tells them apart stands first, for lists cut them off."""
+
+
+def ui_workflow(name: str) -> dict[str, Any]:
+    """A shipped workflow in UI format."""
+    ui: dict[str, Any] = json.loads((UI_FOLDER / f"{TITLES[name]}.json").read_text(encoding="utf-8"))
+    return ui
 
 
 def api_workflow(name: str) -> dict[str, Any]:

@@ -13,7 +13,8 @@ TARGET = ROOT / "docs" / "report.schema.json"
 
 def make_schema() -> dict[str, Any]:
     """JSON schema (draft 2020-12) of ``report.json``."""
-    from copyscope_core.report.build import SCHEMA_VERSION, Report
+    from copyscope_core.report.report import Report
+    from copyscope_core.report.schema import SCHEMA_VERSION
 
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

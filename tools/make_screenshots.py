@@ -6,7 +6,6 @@ carries works by Hokusai, ``character-sd15`` works by Renoir, and the reference 
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import sys
@@ -23,6 +22,7 @@ import frontend  # noqa: E402
 from hostutil import start_server  # noqa: E402
 from playwright.sync_api import Page, sync_playwright  # noqa: E402
 from test_pack import plain  # noqa: E402
+from workflow_models import ui_workflow  # noqa: E402
 
 from copyscope_core.demo.demo import REFERENCE  # noqa: E402
 from copyscope_core.demo.models import make_model  # noqa: E402
@@ -47,11 +47,10 @@ def main() -> None:
         for name, (kind, options) in MODELS.items():
             make_model(kind, base / "models" / name, **options)
         shutil.copytree(REFERENCE, base / "input" / "reference")
-        frontend.write_settings(base)
         with start_server(base) as server, sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=frontend.find_chromium(), args=frontend.CHROMIUM_FLAGS)
             for take in (menu, audit):
-                take(frontend.open_frontend(browser, server.url, width=1600, height=1000))
+                take(frontend.open_frontend(browser, server, width=1600, height=1000))
             browser.close()
 
 
@@ -67,8 +66,7 @@ def menu(page: Page) -> None:
 
 def audit(page: Page) -> None:
     """The shipped workflow quick-start: while it runs, when it is done, its report node and its full report."""
-    ui = json.loads((ROOT / "workflows" / "quick-start.json").read_text(encoding="utf-8"))
-    frontend.load_ui(page, ui)
+    frontend.load_ui(page, ui_workflow("quick-start"))
     frontend.set_widgets(page, {**SMALL, "strength_model": 1.0, "strength_clip": 1.0})
     page.evaluate("(text) => { window.app.graph.getNodeById(4).widgets[0].value = text }", PROMPT)
     frontend.fit(page)

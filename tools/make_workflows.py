@@ -1,16 +1,21 @@
-"""Writes the workflows that ship with the pack: ``workflows/NAME.json``, ``NAME.jpg`` and ``api/NAME.json``.
+"""Writes the workflows that ship with the pack: ``workflows/TITLE.json``, ``TITLE.jpg`` and ``api/NAME.json``.
 
     python -m tools.make_workflows [NAME …]
 
 Each workflow is described once, here, as an API-format graph and a layout. A real ComfyUI (COMFYUI_PATH) with the pack
-opens the graph in its own front end, in headless Chromium, which makes the UI file and the picture of it; the UI file
-is then opened again and must give back the very API graph. The models need not be there: their names are enough.
+opens the graph in its own front end, in headless Chromium, which makes the UI file; that is then opened again and must
+give back the very API graph. The picture is what one gets: the report of a run, with miniature models under the names
+that the workflow uses (for SD 1.5 those of the zoo: the LoRA carries works by Hokusai, who is the reference).
+
+ComfyUI shows a template under its file's name, which is its description too.
 """
 
 from __future__ import annotations
 
 import io
 import json
+import os
+import shutil
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -18,22 +23,32 @@ from pathlib import Path
 from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "tests"), str(REPOSITORY / "tests" / "browser")]
+sys.path[:0] = [str(REPOSITORY), *(str(REPOSITORY / folder) for folder in ("tests", "tests/browser"))]
 
 import frontend  # noqa: E402
 from hostutil import start_server  # noqa: E402
 from PIL import Image  # noqa: E402
 from playwright.sync_api import Page, sync_playwright  # noqa: E402
-from workflow_models import MODELS, make_dummy, make_reference  # noqa: E402
+from workflow_models import TITLES, make_files, make_reference  # noqa: E402
+
+from copyscope_core.demo.demo import REFERENCE  # noqa: E402
+from copyscope_core.demo.models import make_model  # noqa: E402
+from tools.make_screenshots import MODELS as ZOO  # noqa: E402
+from tools.make_screenshots import SMALL, WAIT  # noqa: E402
 
 FOLDER = REPOSITORY / "workflows"
-PICTURE_WIDTH = 1400
+PICTURE_WIDTH = 900
+PICTURE_NODE, PICTURE_TOP = (560, 460), 90
+"""Size of the report node; pixels above its panel, on which the front end writes what a template is."""
 PICTURE_BYTES = 150_000
+RANDOM = {**SMALL, "steps": 1, "width": 64, "height": 64}
+"""For models of other families, of which there are only miniatures with random weights."""
+CLIP_L = {"clip_name1": "clip_l.safetensors", "clip_name2": "clip_l.safetensors", "type": "sd3"}
 SD15, FINE_TUNED = "v1-5-pruned-emaonly-fp16.safetensors", "dreamshaper_8.safetensors"
 STYLE, CHARACTER = "artist-style-sd15.safetensors", "character-sd15.safetensors"
 PHRASE = "in the style of Jane Artist"
 REPORT_SIZE = (620, 660)
-MARGIN, GAP, TITLE = 30, 50, 30
+MARGIN, GAP, TITLE = 30, 70, 30
 
 Graph = dict[str, dict[str, Any]]
 
@@ -223,8 +238,8 @@ def note(description: Description) -> str:
     )
 
 
-BUILD = """({graph, rows, groups, note, noteSize, reportSize, margin, gap, title}) => {
-    window.app.loadApiJson(graph, 'workflow')
+BUILD = """async ({graph, rows, groups, note, noteSize, reportSize, margin, gap, title}) => {
+    await window.app.loadApiJson(graph, 'workflow')
     const root = window.app.graph
     const add = (type, id) => {
         const made = LiteGraph.createNode(type)
@@ -244,7 +259,7 @@ BUILD = """({graph, rows, groups, note, noteSize, reportSize, margin, gap, title
         if (node.type === 'SaveImage') node.size = [340, 330]
         if (node.type === 'LoadImage') node.size = [320, 400]
         if (node.type === 'PreviewImage') node.size = [340, 260]
-        if (node.type === 'CopyScopeCoalitionEnumerator') node.size[1] += 84 // room for the progress of a run
+        if (node.type === 'CopyScopeCoalitionEnumerator') node.size[1] += 104 // room for the progress of a run
         if (node.type === 'CopyScopePlayers') node.size = [420, 500]
         if (node.type === 'CopyScopeLoaderCoalitions') node.size = [420, 1020]
         if (node.type === 'CopyScopeShapleyReport') node.size = reportSize
@@ -333,10 +348,25 @@ def check(page: Page, name: str, ui: dict[str, Any], expected: Graph) -> None:
         raise SystemExit(f"{name}: nodes differ: {set(answer) ^ set(expected)}, {frontend.missing_nodes(page)}")
 
 
-def picture(page: Page, path: Path) -> None:
-    """A JPEG of the open graph."""
-    box: dict[str, float] = frontend.frame_graph(page, PICTURE_WIDTH)
-    image = Image.open(io.BytesIO(page.screenshot(clip=box))).convert("RGB")
+def picture(page: Page, path: Path, name: str) -> None:
+    """A JPEG of the report that a run of the open workflow gives."""
+    values = {**(RANDOM if name in ("sdxl", "flux") else SMALL), **(CLIP_L if name == "flux" else {})}
+    frontend.set_widgets(page, {**values, "strength_model": 1.0, "strength_clip": 1.0})
+    frontend.queue(page)
+    page.locator(".cs-headline").wait_for(timeout=WAIT)
+    page.wait_for_function("() => document.querySelector('.cs-detail img')?.naturalWidth > 0", timeout=30_000)
+    # As small as a template's picture is shown, sentences cannot be read.
+    page.add_style_tag(content=".cs-headline, .cs-warnings, .cs-locked, .cs-report footer { display: none }")
+    nodes = frontend.serialize(page)["nodes"]
+    report = next(int(item["id"]) for item in nodes if item["type"] == "CopyScopeShapleyReport")
+    width, height = PICTURE_NODE
+    frontend.close_up(page, report, PICTURE_NODE, PICTURE_WIDTH)
+    height += page.locator(".cs-report").evaluate("(panel) => panel.scrollHeight - panel.clientHeight")
+    frontend.close_up(page, report, (width, height), PICTURE_WIDTH)
+    panel = Image.open(io.BytesIO(page.locator(".cs-report").screenshot())).convert("RGB")
+    side = max(panel.width, panel.height + PICTURE_TOP)
+    image = Image.new("RGB", (side, side), panel.getpixel((panel.width // 2, 4)))
+    image.paste(panel, ((side - panel.width) // 2, (side - panel.height + PICTURE_TOP) // 2))
     for quality in range(88, 40, -6):
         buffer = io.BytesIO()
         image.save(buffer, "JPEG", quality=quality, optimize=True, progressive=True)
@@ -351,24 +381,30 @@ def dump(path: Path, data: Any) -> None:
 
 
 def main(names: list[str]) -> None:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # as fast for models this small, and faster on a busy machine
     with tempfile.TemporaryDirectory(prefix="copyscope-workflows-") as folder, sync_playwright() as playwright:
         base = Path(folder)
-        for model in MODELS:
-            make_dummy(base / "models" / model)
+        for model, (kind, options) in {**ZOO, "vae/vae-ft-mse-840000-ema-pruned.safetensors": ("zoo-vae", {})}.items():
+            make_model(kind, base / "models" / model, **options)
+        make_files(base / "models")
         make_reference(base / "input")
-        frontend.write_settings(base)
+        shutil.copytree(REFERENCE, base / "input" / "reference", dirs_exist_ok=True)
+        for path in (base / "input" / "reference").glob("work-*"):
+            path.unlink()
         with start_server(base) as server:
             chromium = frontend.find_chromium()
             browser = playwright.chromium.launch(executable_path=chromium, args=frontend.CHROMIUM_FLAGS)
-            page = frontend.open_frontend(browser, server.url)
             for name in names or WORKFLOWS:
+                page = frontend.open_frontend(browser, server)
                 description = WORKFLOWS[name]()
                 ui = build(page, name, description)
                 check(page, name, ui, description.graph)
-                dump(FOLDER / f"{name}.json", ui)
+                dump(FOLDER / f"{TITLES[name]}.json", ui)
                 dump(FOLDER / "api" / f"{name}.json", description.graph)
-                picture(page, FOLDER / f"{name}.jpg")
-                print(f"{name}: {len(description.graph)} nodes, {(FOLDER / f'{name}.jpg').stat().st_size} bytes")
+                picture(page, FOLDER / f"{TITLES[name]}.jpg", name)
+                page.context.close()
+                size = (FOLDER / f"{TITLES[name]}.jpg").stat().st_size
+                print(f"{name}: {len(description.graph)} nodes, {size} bytes", flush=True)
             browser.close()
 
 

@@ -6,8 +6,8 @@
  */
 import { api } from '../../scripts/api.js'
 import { app } from '../../scripts/app.js'
-import { AUDIT_COMMAND, AUDIT_LABEL, auditImage, imageSlot, isAudited, selectedNode } from './copyscope/audit_menu.js'
-import { clearBadges, showBadges } from './copyscope/badges.js'
+import { AUDIT_COMMAND, AUDIT_LABEL, auditImage, hasImage, isAudited, selectedNode } from './copyscope/audit_menu.js'
+import { showBadges, watchBadges } from './copyscope/badges.js'
 import { addStyleSheet } from './copyscope/dom.js'
 import { firstSource, nodeByExecutionId } from './copyscope/graph.js'
 import { ProgressView } from './copyscope/progress_view.js'
@@ -24,6 +24,11 @@ const reports = new WeakMap()
 const progress = new WeakMap()
 /** Enumerators with an audit under way. @type {Set<ProgressView>} */
 const running = new Set()
+
+/** The open workflow; `app.graph` is its older name. */
+function rootGraph() {
+  return app.rootGraph ?? app.graph
+}
 
 /** A DOM widget that is neither saved with the workflow nor sent with the prompt. */
 function addPanel(node, name, view, options = {}) {
@@ -48,9 +53,7 @@ function showReport(node, output) {
   const report = output?.copyscope_report?.[0]
   if (!report) return
   reports.get(node)?.show(report, output.copyscope_files ?? [])
-  const root = node.graph?.rootGraph ?? app.graph
-  clearBadges(root)
-  showBadges(root, report, firstSource(node, 2))
+  showBadges(node.graph?.rootGraph ?? rootGraph(), report, firstSource(node, 2))
 }
 
 function addProgress(node) {
@@ -71,7 +74,7 @@ function addProgress(node) {
 }
 
 api.addEventListener('progress_text', ({ detail }) => {
-  const node = nodeByExecutionId(app.rootGraph ?? app.graph, detail.nodeId)
+  const node = nodeByExecutionId(rootGraph(), detail.nodeId)
   const view = node && progress.get(node)
   if (!view) return
   running.add(view)
@@ -109,13 +112,14 @@ app.registerExtension({
   },
 
   nodeCreated(node) {
+    watchBadges(node)
     if (node.comfyClass === REPORT) addReport(node)
     else if (ENUMERATORS.includes(node.comfyClass)) addProgress(node)
   },
 
   /** Outputs come back without being run again when a workflow's tab is opened anew. */
   onNodeOutputsUpdated(outputs) {
-    for (const node of app.graph?.nodes ?? []) {
+    for (const node of rootGraph()?.nodes ?? []) {
       if (node.comfyClass === REPORT) showReport(node, outputs[node.id])
     }
   },
@@ -126,12 +130,12 @@ app.registerExtension({
 
   /** Nodes 2.0 leaves out the menu items of extensions up to front end 1.35: a button beside the selection instead. */
   getSelectionToolboxCommands(item) {
-    return globalThis.LiteGraph?.vueNodesMode && imageSlot(item) >= 0 && !isAudited(item) ? [AUDIT_COMMAND] : []
+    return globalThis.LiteGraph?.vueNodesMode && hasImage(item) && !isAudited(item) ? [AUDIT_COMMAND] : []
   },
 
   /** Front ends before 1.30 have no `getNodeMenuItems`: the older, per-class way. */
   beforeRegisterNodeDef(nodeType, nodeData) {
-    if (app.collectNodeMenuItems || !nodeData.output?.includes('IMAGE')) return
+    if (app.collectNodeMenuItems || !(nodeData.output_node || nodeData.output?.includes('IMAGE'))) return
     const original = nodeType.prototype.getExtraMenuOptions
     nodeType.prototype.getExtraMenuOptions = function (_canvas, options) {
       const result = original?.apply(this, arguments)
@@ -142,6 +146,6 @@ app.registerExtension({
 })
 
 function menuItems(node) {
-  if (imageSlot(node) < 0) return []
+  if (!hasImage(node)) return []
   return [null, { content: AUDIT_LABEL, disabled: isAudited(node), callback: () => auditImage(app, node) }]
 }

@@ -15,7 +15,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from .. import __version__
-from ..audit.servers import ServerChoice
+from ..auditing.servers import ServerChoice
 from ..errors import CopyScopeError
 from ..evaluation.measure import Works
 from ..evidence.publish import ReportOptions
@@ -64,11 +64,11 @@ def _root(
 @opt.grouped(settings=opt.audit_settings, choice=opt.servers)
 def plan(workflow: opt.Workflow, settings: AuditSettings, choice: ServerChoice, json: opt.Json = False) -> None:
     """Say what an audit would do: players, absence rules, coalitions, images. Runs nothing."""
-    from ..audit.session import run_plan
+    from ..auditing.session import run_plan
     from .audit import print_plan
 
     with observer() as shown:
-        summary = run_plan(workflow, settings, choice, shown)
+        summary = run_plan(workflow, settings, choice, shown).summary()
     if json:
         print_json(summary)
     else:
@@ -92,7 +92,7 @@ def audit(
     json: opt.Json = False,
 ) -> None:
     """Run a workflow for every coalition of its components and report each one's contribution."""
-    from ..audit.session import run_audit
+    from ..auditing.session import run_audit
 
     with _interruptible(out), observer() as shown:
         result = run_audit(
@@ -114,8 +114,8 @@ def batch(
     json: opt.Json = False,
 ) -> None:
     """Run the audits of a queue; what they have in common is computed once. Exit code 1 if any of them failed."""
-    from ..audit.batch import RESULTS_FILE, read_queue
-    from ..audit.session import run_batch
+    from ..auditing.batch import RESULTS_FILE, read_queue
+    from ..auditing.session import run_batch
 
     listed = read_queue(queue, settings)
     with _interruptible(out), observer() as shown:
@@ -153,7 +153,7 @@ def score(
     json: opt.Json = False,
 ) -> None:
     """Report the contributions from images of the coalitions that are on disk already."""
-    from ..audit.score import Score
+    from ..auditing.score import Score
 
     with _interruptible(out), observer() as shown:
         result = Score(folder, works, out, extractor, shown, options, distance).run()
@@ -173,38 +173,17 @@ def fid(
     json: opt.Json = False,
 ) -> None:
     """Print the Fréchet Inception Distance and the kernel distance of two folders of images."""
-    from ..distances.frechet import frechet_distance
-    from ..distances.kernel import kernel_distance
-    from ..features.extractor import INCEPTION_ID, FeatureCache
-    from ..files.images import read_folder
+    from ..evaluation import fid as measured
 
-    sides = [read_folder(dir_a), read_folder(dir_b)]
-    cache = FeatureCache(None, extractor)
     with observer() as shown:
-        rows = []
-        for folder, images in zip((dir_a, dir_b), sides, strict=True):
-            shown.stage(f"Features of {folder}", len(images))
-            rows.append(cache.features(images, lambda done, _: shown.step(done)))
-    a, b = rows
-    distance = frechet_distance(a, b)
-    result = {
-        "fid": float(distance.distance),
-        "kid": kernel_distance(a, b),
-        "n_a": len(a),
-        "n_b": len(b),
-        "fid_mean": float(distance.mean),
-        "fid_covariance": float(distance.covariance),
-        "preprocessing": cache.extractor.id,
-    }
+        result = measured.fid(dir_a, dir_b, features=extractor, observer=shown)
     if json:
-        print_json(result)
+        print_json(result.as_json())
         return
-    kid = "not defined for a single image" if result["kid"] is None else f"{result['kid']:.6f}"
-    say(f"FID {result['fid']:.4f}\nKID {kid}\n{len(a)} and {len(b)} images")
-    if cache.extractor.id != INCEPTION_ID:
-        say(f"Features: {cache.extractor.id}, so these are not the FID and KID that others report.")
-    if min(len(a), len(b)) < 50:
-        say("Warning: FID of fewer than 50 images is biased upwards and noisy.")
+    kid = "not defined for a single image" if result.kid is None else f"{result.kid:.6f}"
+    say(f"FID {result.fid:.4f}\nKID {kid}\n{result.n_a} and {result.n_b} images")
+    for warning in result.warnings:
+        say(f"Warning: {warning}")
 
 
 @app.command()
@@ -213,34 +192,25 @@ def shapley(
     json: opt.Json = False,
 ) -> None:
     """Print Shapley values and leave-one-out of a table of coalition values."""
-    from ..game.shapley import check_efficiency, leave_one_out, shapley_values, shares
+    from ..game.solution import solve
     from ..game.table import parse_game
 
     try:
-        table_of_values = parse_game(game.read_bytes())
+        known = parse_game(game.read_bytes())
     except OSError as error:
         raise CopyScopeError(f"The game {game} cannot be read ({error.strerror or error}); check its name.") from error
-    phi = shapley_values(table_of_values.values)
-    loo = leave_one_out(table_of_values.values)
-    share = shares(phi)
-    names = table_of_values.players
-    gap = float(check_efficiency(table_of_values.values, phi))
+    result = solve(known)
     if json:
-        print_json(
-            {
-                "shapley": dict(zip(names, phi.tolist(), strict=True)),
-                "leave_one_out": dict(zip(names, loo.tolist(), strict=True)),
-                "share": dict(zip(names, [None] * len(names) if share is None else share.tolist(), strict=True)),
-                "efficiency_gap": gap,
-            }
-        )
+        print_json(result.as_json())
         return
+    shares = result.shares
     rows = [
-        (name, f"{phi[i]:.6g}", "n/a" if share is None else f"{100 * share[i]:.1f} %", f"{loo[i]:.6g}")
-        for i, name in enumerate(names)
-    ]
+        (name, f"{phi:.6g}", "n/a" if shares is None else f"{100 * shares[name]:.1f} %",
+         f"{result.leave_one_out[name]:.6g}")
+        for name, phi in result.values.items()
+    ]  # fmt: skip
     say(table(("player", "shapley", "share", "leave-one-out"), rows))
-    say(f"\nEfficiency gap {gap:.3g}")
+    say(f"\nEfficiency gap {result.efficiency_gap:.3g}")
 
 
 @runs_app.command("list")
@@ -307,9 +277,10 @@ def demo(
 ) -> None:
     """Do the main job on input that ships here: a real audit where a ComfyUI is found, else scoring of its images."""
     from ..demo.demo import find_comfyui, run_demo
+    from ..features.choose import choose_device
 
     found = find_comfyui(comfyui)
-    chosen = opt.pick_device(device)
+    chosen = choose_device(device)
     with _interruptible(out), observer() as shown:
         report, html_path = run_demo(out, found, shown, chosen)
     if not json:
@@ -334,8 +305,8 @@ def _interruptible(out: Path) -> Iterator[None]:
 
 
 def _print_report(report: object, html_path: Path, json: bool) -> None:
-    from ..report.build import summary_text
-    from ..report.schema import Report
+    from ..report.report import Report
+    from ..report.text import summary_text
 
     if not isinstance(report, Report):
         raise TypeError("not a report")

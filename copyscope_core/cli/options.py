@@ -17,14 +17,14 @@ import typer
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
-from ..audit.servers import DEFAULT_SERVER, SERVER_VARIABLE, ServerChoice
+from ..auditing.servers import DEFAULT_SERVER, SERVER_VARIABLE, ServerChoice
 from ..errors import CopyScopeError, describe
 from ..evaluation.measure import Works
 from ..evidence.publish import ReportOptions
 from ..settings import AuditSettings, load_settings, parse_groups
 
 if TYPE_CHECKING:
-    from ..distances.registry import DistanceName
+    pass
 
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print one JSON object to stdout and nothing else.")]
 Workflow: TypeAlias = Annotated[Path, typer.Argument(help="Workflow file, in API or UI format.", show_default=False)]
@@ -100,7 +100,7 @@ def audit_settings(settings_file: Path | None = None, **options: Any) -> AuditSe
     base = AuditSettings() if settings_file is None else load_settings(settings_file)
     given = {name: value for name, value in options.items() if value is not None and value is not False and value != []}
     if "distance" in given:
-        given["distance"] = pick_distance(given["distance"])
+        given["distance"] = distance(given["distance"])
     if "baseline_models" in given:
         given["baseline_models"] = {**base.baseline_models, **_pairs(given["baseline_models"])}
     if "groups" in given:
@@ -206,9 +206,9 @@ def works(
     Raises:
         ImageError: a folder is missing or empty, or holds what is no image.
     """
-    from ..files.images import read_folder
+    from ..files.folders import check_folder
 
-    return Works(read_folder(reference), [] if control is None else read_folder(control))
+    return Works(check_folder(reference), [] if control is None else check_folder(control))
 
 
 def extractor(features: Features = None, device: Device = "auto") -> Any:
@@ -217,14 +217,9 @@ def extractor(features: Features = None, device: Device = "auto") -> Any:
     Raises:
         CopyScopeError: there is no such device, or the folder does not hold such a model.
     """
-    from ..features.extractor import InceptionExtractor
+    from ..features.choose import INCEPTION, choose_extractor
 
-    chosen = pick_device(device)
-    if features is None:
-        return InceptionExtractor(chosen)
-    from ..features.local_models import VisionModelExtractor
-
-    return VisionModelExtractor(features, chosen)
+    return choose_extractor(features or INCEPTION, device)
 
 
 def report_options(
@@ -254,41 +249,11 @@ def storage(
 
 
 def distance(distance: Distance = None) -> Any:
-    """The distance of a name.
+    """The name of a distance, checked.
 
     Raises:
         CopyScopeError: there is no such distance.
     """
-    return "fid" if distance is None else pick_distance(distance)
+    from ..distances.registry import distance_named
 
-
-def pick_distance(name: str) -> DistanceName:
-    """The distance of a name.
-
-    Raises:
-        CopyScopeError: there is no such distance.
-    """
-    from ..distances.registry import DISTANCES
-
-    for known in DISTANCES:
-        if name == known:
-            return known
-    raise CopyScopeError(f"There is no distance {name!r}; --distance is one of {', '.join(DISTANCES)}.")
-
-
-def pick_device(name: str) -> str:
-    """A torch device for the features.
-
-    Raises:
-        CopyScopeError: there is no such device here.
-    """
-    import torch
-
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.empty(1, device=name)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0] if str(error) else "not available"
-        raise CopyScopeError(f"The device {name!r} cannot be used ({reason}); try --device cpu.") from error
-    return name
+    return distance_named(distance or "fid")

@@ -31,14 +31,15 @@ from .http import TRIES, ComfyHttp
 Event = Callable[[str, Mapping[str, Any]], None]
 """Called with a websocket message's type and data, for messages about one's own prompt."""
 
-_SILENCE = 60.0  # seconds after which the websocket is opened anew: the server may have mixed up two of one id
+_EVENT_BYTES_MAX = 1 << 26  # of a websocket message, previews included; after a larger one the websocket is opened anew
+_SILENCE = 60.0  # seconds; then the websocket is opened anew: the server may have confused two of one client id
 _FINISHED = {"execution_success", "execution_error", "execution_interrupted"}
 _LOG = logging.getLogger(__name__)
 
 
 @dataclass
 class _Waiter:
-    """A prompt that was submitted and has not come back."""
+    """A prompt that was submitted and has not finished."""
 
     on_event: Event | None
     news: asyncio.Event = field(default_factory=asyncio.Event)
@@ -171,7 +172,7 @@ class ComfyClient(ComfyHttp):
             await self.request("POST", "interrupt", {"prompt_id": prompt_id})
 
     async def interrupt(self) -> None:
-        """Cancel every prompt of this client that has not come back.
+        """Cancel every prompt of this client that has not finished.
 
         Raises:
             HostError: the server cannot be reached.
@@ -190,7 +191,7 @@ class ComfyClient(ComfyHttp):
         await self._stop_listening()
 
     async def forget(self, prompt_id: str) -> None:
-        """Remove a prompt from the server's history, which would else grow with every coalition.
+        """Remove a prompt from the server's history, which would otherwise grow with every coalition.
 
         Raises:
             HostError: the server cannot be reached.
@@ -293,7 +294,7 @@ class ComfyClient(ComfyHttp):
         while True:
             try:
                 address = (self.base / "ws").with_query(clientId=self.client_id)
-                async with self.session.ws_connect(address, max_msg_size=0, heartbeat=30) as socket:
+                async with self.session.ws_connect(address, max_msg_size=_EVENT_BYTES_MAX, heartbeat=30) as socket:
                     self._tried.set()
                     pause = 0.2
                     while not socket.closed:

@@ -1,4 +1,4 @@
-"""Starts a ComfyUI of its own for an audit, and stops it for sure."""
+"""Starts a ComfyUI server for an audit, and stops it whatever happens."""
 
 from __future__ import annotations
 
@@ -25,8 +25,10 @@ from .errors import check_version
 _LOG_LINES = 12
 _STOP_SECONDS = 10.0
 _PROBE_SECONDS = 120.0
+_STATS_BYTES_MAX = 1 << 20
+_TAIL_BYTES = 20_000
 
-# Runs main.py and ends it when the process that started it is gone, however it ended.
+# Runs main.py, and ends it when the process that started it has ended, even if that was killed.
 _LAUNCHER = """
 import os, runpy, sys, threading, time
 parent = int(sys.argv[1])
@@ -176,7 +178,7 @@ class ManagedHost:
     def log_tail(self, lines: int = _LOG_LINES) -> str:
         """The last lines that the server printed."""
         try:
-            data = self.log_path.read_bytes()[-20_000:] if self.log_path is not None else b""
+            data = b"" if self.log_path is None else _tail(self.log_path)
         except OSError:
             return ""
         kept = [line.rstrip() for line in data.decode("utf-8", "replace").splitlines() if line.strip()]
@@ -256,8 +258,15 @@ class ManagedHost:
             time.sleep(0.1)
 
 
+def _tail(path: Path) -> bytes:
+    """The last bytes of a file. Raises OSError."""
+    with path.open("rb") as stream:
+        stream.seek(max(0, path.stat().st_size - _TAIL_BYTES))
+        return stream.read(_TAIL_BYTES)
+
+
 def _environment() -> dict[str, str]:
-    """This process's environment without what would lead another Python astray."""
+    """This process's environment without the variables that would make another Python load this one's packages."""
     hidden = ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "VIRTUAL_ENV", "__PYVENV_LAUNCHER__")
     return {
         **{key: value for key, value in os.environ.items() if key not in hidden},
@@ -282,7 +291,7 @@ def _answers(url: str) -> bool:
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(f"{url}/system_stats", timeout=5) as answer:
-            return "system" in json.load(answer)
+            return "system" in json.loads(answer.read(_STATS_BYTES_MAX))
     except (OSError, ValueError, urllib.error.URLError):
         return False
 

@@ -16,6 +16,9 @@ from ..errors import HostError
 from .errors import ImageMissingError, ServerHangError, ServerUnreachableError, check_version, one_line
 
 IMAGE_BYTES_MAX = 1 << 30
+JSON_BYTES_MAX = 1 << 28
+"""The ``/object_info`` of a server with many packs is about a hundredth of this."""
+
 TRIES = 3
 HASH_TIMEOUT = 3600.0
 _GATEWAY_ERRORS = (502, 503, 504)
@@ -131,14 +134,25 @@ class ComfyHttp:
     async def _fetch(self, query: Mapping[str, str]) -> tuple[int, bytes]:
         with self._http_errors():
             async with self.session.get(self.base / "view", params=query, allow_redirects=False) as answer:
-                pieces, size = [], 0
-                async for piece in answer.content.iter_chunked(1 << 20):
-                    size += len(piece)
-                    if size > IMAGE_BYTES_MAX:
-                        raise HostError(f"{self.url} sent an image of more than 1 GiB; it is refused.")
-                    pieces.append(piece)
+                data = await self._body(answer, IMAGE_BYTES_MAX, "an image")
         self._check_gateway(answer.status)
-        return answer.status, b"".join(pieces)
+        return answer.status, data
+
+    async def _body(self, answer: aiohttp.ClientResponse, most: int, what: str) -> bytes:
+        """An answer's body, of at most ``most`` bytes, however it is compressed.
+
+        Raises:
+            HostError: it is larger.
+        """
+        pieces, size = [], 0
+        async for piece in answer.content.iter_chunked(1 << 20):
+            size += len(piece)
+            if size > most:
+                raise HostError(
+                    f"{self.url} sent {what} of more than {most >> 20:,} MiB, which is refused; check the server."
+                )
+            pieces.append(piece)
+        return b"".join(pieces)
 
     def _check_gateway(self, status: int) -> None:
         if status in _GATEWAY_ERRORS:
@@ -148,7 +162,8 @@ class ComfyHttp:
         """The JSON at a path.
 
         Raises:
-            HostError: the server cannot be reached, or answers with another status than 200 or not with JSON.
+            HostError: the server cannot be reached, answers with another status than 200, not with JSON, or with more
+                than 256 MiB.
         """
         status, answer = await self.request("GET", path)
         if status != 200:
@@ -163,14 +178,14 @@ class ComfyHttp:
         Raises:
             ServerHangError: no answer in time.
             ServerUnreachableError: no connection, or none from a proxy to the server.
-            HostError: a GET was answered with something else than JSON.
+            HostError: a GET was answered with something else than JSON, or the answer is larger than 256 MiB.
         """
         with self._http_errors():
             address = self.base / path
             async with self.session.request(
                 method, address, json=body, allow_redirects=False, timeout=timeout or self.session.timeout
             ) as answer:
-                data = await answer.read()
+                data = await self._body(answer, JSON_BYTES_MAX, f"an answer to /{path}")
         self._check_gateway(answer.status)
         try:
             return answer.status, json.loads(data) if data else None

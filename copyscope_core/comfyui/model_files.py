@@ -2,7 +2,7 @@
 
 A server says which names it has, never where the files are. With the folder at hand they are looked for in the places
 that ComfyUI itself uses. Where that is not certain (an extra_model_paths.yaml sends it elsewhere), a file counts as not
-hashed, for a wrong hash would let stale images pass for fresh ones.
+hashed, because a wrong hash would let images of an older file be reused.
 """
 
 from __future__ import annotations

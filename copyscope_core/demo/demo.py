@@ -15,16 +15,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ..audit.score import Score
-from ..audit.servers import ServerChoice
-from ..audit.session import run_audit
+from ..auditing.score import Score
+from ..auditing.servers import ServerChoice
+from ..auditing.session import run_audit
 from ..comfyui.host import comfyui_version
 from ..errors import HostError
 from ..evaluation.measure import Works
 from ..features.extractor import InceptionExtractor
-from ..files.images import read_folder
+from ..files.folders import check_folder
 from ..observer import Observer
-from ..report.schema import Report
+from ..report.report import Report
 from ..settings import AuditSettings
 from .models import make_model
 
@@ -87,7 +87,7 @@ def run_demo(out: Path, comfyui: Path | None, observer: Observer, device: str) -
     Raises:
         CopyScopeError: as an audit or a scoring.
     """
-    reference = read_folder(REFERENCE)
+    reference = check_folder(REFERENCE)
     if comfyui is None:
         observer.note(
             f"No ComfyUI was found (set {COMFYUI_VARIABLE} or give --comfyui), so the images of an earlier run, which "

@@ -53,6 +53,9 @@ class Frechet:
         """d², which is what is called FID."""
         return self.mean + self.covariance
 
+    def __float__(self) -> float:
+        return self.distance
+
 
 def frechet_distance(x: npt.ArrayLike, y: npt.ArrayLike) -> Frechet:
     """Squared Fréchet distance between two sets of features, in float64.
@@ -60,6 +63,9 @@ def frechet_distance(x: npt.ArrayLike, y: npt.ArrayLike) -> Frechet:
     Args:
         x: (n₁, d), one row an image; n₁ = 1 is a point mass.
         y: (n₂, d).
+
+    Returns:
+        The squared distance and its two parts; ``float()`` of it is d².
 
     Raises:
         GameError: a matrix is empty or not finite, or the dimensions differ.

@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import GameError
+from ..errors import CopyScopeError, GameError
 from .frechet import Frechet, covariance_factor, covariance_part, frechet_distance
 from .kernel import Kernel, gaussian_kernel, kernel_distance, kernel_value, polynomial_kernel
 
@@ -53,6 +53,18 @@ DISTANCES: dict[DistanceName, DistanceInfo] = {
 
 KERNELS: dict[DistanceName, Kernel] = {"kid": polynomial_kernel, "mmd": gaussian_kernel}
 """The kernels of the distances that have one."""
+
+
+def distance_named(name: str) -> DistanceName:
+    """The distance of that name.
+
+    Raises:
+        CopyScopeError: there is none.
+    """
+    for known in DISTANCES:
+        if name == known:
+            return known
+    raise CopyScopeError(f"There is no distance {name!r}; choose one of {', '.join(DISTANCES)}.")
 
 
 @dataclass(frozen=True, eq=False)

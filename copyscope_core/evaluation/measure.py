@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from ..distances.registry import INFINITY_IMAGES
 from ..errors import GameError, ImageError
 from ..features.extractor import FeatureCache
-from ..files.images import ImageFile, describe_defects, match_record, match_reference, pixel_hash
+from ..files.images import ImageFile, in_threads
+from ..files.pixels import Pixels, describe_defects, match_record, match_reference, pixel_hash
 from ..game.coalitions import label
 from ..game.design import Design, Exact
 from .cautions import extractor_cautions
@@ -38,13 +39,15 @@ class Measurement:
         images: mask → records of the coalition's images, as ``report_schema.ImageFile`` reads them.
         warnings: about the images themselves.
         control: record of the control images, like that of the reference; None: there are none.
+        reference_features: (m, d).
     """
 
     evaluation: Evaluation
     reference: dict[str, Any]
     images: dict[int, list[dict[str, Any]]]
     warnings: tuple[Caution, ...]
-    control: dict[str, Any] | None = None
+    control: dict[str, Any] | None
+    reference_features: NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -142,6 +145,7 @@ def measure(
             *_defect_warnings([defect for item in found.values() for defect in item.defects]),
         ),
         control_record,
+        reference_features,
     )
 
 
@@ -246,23 +250,30 @@ def nearest_references(
 def _matched(
     images: Sequence[ImageFile], width: int, height: int, cache: FeatureCache
 ) -> tuple[dict[str, Any], NDArray[np.float32]]:
-    """The record of images brought to the generated images' size and aspect, and their features (m, d)."""
-    matched = [match_reference(image.pixels, width, height) for image in images]
-    hashes = [pixel_hash(pixels) for pixels in matched]
-    record = {
-        "count": len(images),
-        "images": [
-            {
-                "file": image.name,
-                "pixel_sha256": image.pixel_sha256,
-                "sha256": image.file_sha256,
-                "matched_sha256": digest,
-            }
-            for image, digest in zip(images, hashes, strict=True)
-        ],
-        "preprocessing": {"method": match_record(width, height), "width": width, "height": height},
-    }
-    return record, cache.features(list(zip(matched, hashes, strict=True)))
+    """The record of images brought to the generated images' size and aspect, and their features (m, d).
+
+    Each image is decoded once, and a batch of them at that size is in memory at a time.
+    """
+
+    def match(image: ImageFile) -> tuple[dict[str, Any], Pixels]:
+        whole = image.decoded()
+        pixels = match_reference(whole.pixels, width, height)
+        record = {
+            "file": image.name,
+            "pixel_sha256": whole.pixel_sha256,
+            "sha256": whole.file_sha256,
+            "matched_sha256": pixel_hash(pixels),
+        }
+        return record, pixels
+
+    records, rows = [], []
+    for start in range(0, len(images), cache.batch_size):
+        matched = in_threads(match, images[start : start + cache.batch_size])
+        records += [record for record, _ in matched]
+        rows.append(cache.features([(pixels, record["matched_sha256"]) for record, pixels in matched]))
+    preprocessing = {"method": match_record(width, height), "width": width, "height": height}
+    features = np.concatenate(rows) if rows else cache.features([])
+    return {"count": len(images), "images": records, "preprocessing": preprocessing}, features
 
 
 def input_image_warnings(
@@ -274,11 +285,9 @@ def input_image_warnings(
     than any two reference images are to each other (with one reference: than half its distance to the coalition ∅).
     """
     shape = measurement.reference["preprocessing"]
-    pixels = [
-        match_reference(image.pixels, shape["width"], shape["height"]) for image in [*reference, *inputs.values()]
-    ]
-    vectors = cache.features([(item, pixel_hash(item)) for item in pixels]).astype(np.float64)
-    known, given = vectors[: len(reference)], vectors[len(reference) :]
+    pixels = [match_reference(image.pixels, shape["width"], shape["height"]) for image in inputs.values()]
+    given = cache.features([(item, pixel_hash(item)) for item in pixels]).astype(np.float64)
+    known = measurement.reference_features.astype(np.float64)
     between = np.linalg.norm(known[:, None] - known[None], axis=2)
     limit = (
         between[np.triu_indices(len(known), 1)].min() if len(known) > 1 else np.sqrt(measurement.evaluation.mean[0]) / 2

@@ -14,9 +14,9 @@ from typing import Any
 from ..distances.registry import DISTANCES
 from ..errors import CopyScopeError
 from ..files.atomic import write_bytes_atomic
-from ..report.build import load_report
 from ..report.html.page import page_environment, page_style
-from ..report.schema import STATEMENT, PlayerResult, Report
+from ..report.report import Report
+from ..report.schema import STATEMENT, PlayerResult
 from ..report.text import distance_of, interval_text, listed, number, percent, signed
 from ..store.runs import REPORT_FILES
 
@@ -31,7 +31,7 @@ class Column:
     """One report.
 
     Attributes:
-        name: what tells it from the others.
+        name: what distinguishes it from the others.
         full, none: distance in use of all components and of none; None where it is not defined.
         gain: v of all components.
     """
@@ -86,7 +86,7 @@ class Comparison:
 
     @property
     def comparable(self) -> bool:
-        """Whether the numbers may be held against each other."""
+        """Whether the numbers may be compared."""
         return not self.reasons
 
     def as_json(self) -> dict[str, Any]:
@@ -108,7 +108,7 @@ def read_reports(paths: Sequence[Path]) -> dict[str, Report]:
         names = [str(file) for file in files]
     if len(set(names)) < len(names):
         raise CopyScopeError("A report is named twice; name each once.")
-    return {name: load_report(file) for name, file in zip(names, files, strict=True)}
+    return {name: Report.load(file) for name, file in zip(names, files, strict=True)}
 
 
 def compare(reports: dict[str, Report]) -> Comparison:
@@ -159,13 +159,13 @@ def _all_equal(reports: dict[str, Report], key: Callable[[Report], Any]) -> bool
 
 
 def _reference(report: Report) -> Any:
-    """What tells one reference from another; None where no hashes were kept."""
+    """What identifies the reference: its pixel hashes; None where no hashes were kept."""
     hashes = sorted(str(image.pixel_sha256) for image in report.reference.images)
     return hashes or None
 
 
 def _workflow(report: Report) -> Any:
-    """What tells one workflow from another: the pixels that its coalitions make, else its graph."""
+    """What identifies the workflow: the pixels that its coalitions make, else its graph."""
     pixels = {frozenset(item.members): [image.pixel_sha256 for image in item.image_files] for item in report.coalitions}
     if all(pixels.values()):
         return pixels
@@ -183,7 +183,7 @@ def _common(reference: bool, workflow: bool) -> str:
 
 
 def _reasons(reports: dict[str, Report]) -> list[str]:
-    """What differs that would make a difference of its own."""
+    """What differs between the reports and would change the numbers by itself, as sentences."""
     checks: list[tuple[str, Callable[[Report], Any]]] = [
         ("distance", lambda report: report.distance),
         ("path from image to features (preprocessing)", lambda report: report.preprocessing),

@@ -19,7 +19,9 @@ from pydantic import Field, ValidationError
 from ..errors import StoreError, describe
 from ..files.atomic import TEMPORARY_SUFFIX, read_plain, write_json_atomic
 from ..files.hashes import file_sha256
-from ..report.schema import ImageFile, ModelFile, Record, Report
+from ..files.inside import is_link
+from ..report.report import Report
+from ..report.schema import ImageFile, ModelFile, Record
 from ..store.lock import LOCK_FILE
 from ..store.run_store import FEATURES
 from ..store.runs import LOG_FILE, MANIFEST_FILE, own_files
@@ -27,7 +29,6 @@ from ..store.storage import COALITIONS
 
 _MAX_BYTES = 1 << 30
 _UNKEPT = (MANIFEST_FILE, LOG_FILE, LOCK_FILE, ".DS_Store", "Thumbs.db", "desktop.ini")
-_HALF_WRITTEN = (TEMPORARY_SUFFIX, ".tmp")
 
 
 class FileRecord(Record):
@@ -118,7 +119,7 @@ def read_manifest(folder: Path) -> Manifest:
     try:
         return Manifest.model_validate_json(read_plain(path, _MAX_BYTES))
     except FileNotFoundError as error:
-        raise StoreError(f"{folder} has no {MANIFEST_FILE}, so nothing tells what its files were.") from error
+        raise StoreError(f"{folder} has no {MANIFEST_FILE}, so there is nothing to compare its files with.") from error
     except OSError as error:
         raise StoreError(f"{path} cannot be read ({error.strerror or error}); check its rights.") from error
     except ValidationError as error:
@@ -130,7 +131,7 @@ def kept(folder: Path) -> list[tuple[str, Path]]:
     return [
         (path.relative_to(folder).as_posix(), path)
         for path in own_files(folder)
-        if path.name not in _UNKEPT and not path.name.endswith(_HALF_WRITTEN)
+        if path.name not in _UNKEPT and not path.name.endswith(TEMPORARY_SUFFIX)
     ]
 
 
@@ -139,14 +140,14 @@ def strangers(folder: Path) -> list[str]:
     own = {path for _, path in kept(folder)}
     found: list[Path] = []
     for path in sorted(folder.iterdir()):
-        if path.name in (COALITIONS, FEATURES) and path.is_dir() and not path.is_symlink():
-            found += sorted(item for item in path.rglob("*") if item.is_symlink() or not item.is_dir())
+        if path.name in (COALITIONS, FEATURES) and not is_link(path) and path.is_dir():
+            found += sorted(item for item in path.rglob("*") if is_link(item) or not item.is_dir())
         else:
             found.append(path)
     return [
         path.relative_to(folder).as_posix()
         for path in found
-        if path not in own and path.name not in _UNKEPT and not path.name.endswith(_HALF_WRITTEN)
+        if path not in own and path.name not in _UNKEPT and not path.name.endswith(TEMPORARY_SUFFIX)
     ]
 
 

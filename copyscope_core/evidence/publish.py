@@ -1,4 +1,4 @@
-"""What a run folder is handed over with: report, chart, rewritten workflows, and the manifest over all of it."""
+"""Writes what is passed on with a run folder: report, chart, rewritten workflows, and the manifest of all of it."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from ..files.atomic import write_bytes_atomic, write_json_atomic
+from ..files.images import ImageFile
 from ..report.build import write_report
 from ..report.html.chart_files import chart_png, chart_svg
 from ..report.html.page import write_html
 from ..report.html.pictures import Picture
 from ..report.private import without_private
-from ..report.schema import Report
+from ..report.report import Report
 from ..store.runs import WORKFLOWS_FILE
 from .manifest import make_manifest, write_manifest
 
@@ -45,7 +48,7 @@ def publish(
     report: Report,
     folder: Path,
     pictures: Mapping[int, Sequence[Picture]],
-    reference: Sequence[Picture],
+    reference: Sequence[Picture | ImageFile],
     options: ReportOptions,
     workflows: Mapping[int, Any] | None = None,
 ) -> Published:
@@ -53,7 +56,7 @@ def publish(
 
     Args:
         pictures: mask → images of that coalition.
-        reference: the rights holder's images.
+        reference: the rights holder's images; those with a file are opened one by one when they are shown.
         workflows: mask → the coalition's rewritten graph; None: there is no workflow.
 
     Raises:
@@ -63,7 +66,7 @@ def publish(
     workflow = report.workflow
     if options.private:
         report = without_private(report)
-    shown = reference if options.show_reference and not options.private else ()
+    shown = [_picture(image) for image in reference] if options.show_reference and not options.private else []
     json_path = write_report(report, folder)
     html_path = write_html(report, folder, pictures, shown)
     svg = chart_svg(report)
@@ -73,3 +76,10 @@ def publish(
         write_json_atomic(folder / WORKFLOWS_FILE, {str(mask): graph for mask, graph in known.items()})
     manifest = make_manifest(report, folder, known, workflow)
     return Published(report, json_path, html_path, write_manifest(manifest, folder))
+
+
+def _picture(image: Picture | ImageFile) -> Picture:
+    """The file of an image that was read from one; else its pixels."""
+    if not isinstance(image, ImageFile):
+        return image
+    return image.path if image.path.name else Image.fromarray(image.pixels)

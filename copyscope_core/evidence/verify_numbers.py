@@ -18,6 +18,7 @@ from ..game.design import Design
 from ..game.owen import Owen
 from ..game.permutations import Permutations
 from ..game.regression import Regression
+from ..report.report import Report
 from ..report.results import (
     coalition_results,
     differences,
@@ -28,31 +29,20 @@ from ..report.results import (
     uncertainty_record,
 )
 from ..report.sampling import sampling_record
-from ..report.schema import PlayerInfo, Report
+from ..report.schema import PlayerInfo
 from ..report.text import number
 from ..settings import AuditSettings
+from .findings import Finding
 
 RELATIVE = 1e-6
 ABSOLUTE = 1e-9
-"""Of the largest distance: what other processors may round differently."""
+"""Of the largest distance: other processors may round differently."""
 
 LONGEST = 60
 """Characters of a value that are shown."""
 
 Row = Callable[[str], NDArray[np.float32] | None]
 """Gives the stored features (d,) of a pixel hash, or None."""
-
-
-class Finding(NamedTuple):
-    """Something that is not as it was.
-
-    Attributes:
-        what: the file or number.
-        message: what is wrong with it, as a clause.
-    """
-
-    what: str
-    message: str
 
 
 class Features(NamedTuple):
@@ -130,7 +120,7 @@ def compare_numbers(report: Report, features: Features, evaluation: Evaluation) 
     results = player_results(evaluation, known, groups)
     record = uncertainty_record(evaluation)
     expected = {
-        "headline": headline(evaluation, results),
+        "headline": headline(evaluation.distance_name, results),
         "players": _by(results, "name"),
         "coalitions": _by(coalition_results(evaluation, {}, {}), "mask", {"folder", "image_files"}),
         "differences": [item.model_dump() for item in differences(evaluation, names)],
@@ -217,7 +207,7 @@ def _equal(wanted: Any, have: Any, slack: float) -> bool:
 
 
 def _texts(one: Any, other: Any) -> tuple[str, str]:
-    """Two values that differ as text; of long ones the part from which on they do."""
+    """Two different values as text; long ones are cut to where they begin to differ."""
     texts = [number(v, 6) if isinstance(v, float) else "null" if v is None else str(v) for v in (one, other)]
     same = next((k for k, (a, b) in enumerate(zip(*texts, strict=False)) if a != b), min(map(len, texts)))
     start = max(0, same - LONGEST // 3) if max(map(len, texts)) > LONGEST else 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import io
 import logging
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,10 +12,13 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
 
 from ..errors import CopyScopeError, ImageError
-from ..files.atomic import read_plain, write_bytes_atomic
-from ..files.images import ImageFile, Pixels, in_threads, resize_bicubic
+from ..files.atomic import check_plain, write_bytes_atomic
+from ..files.images import ImageFile, in_threads
+from ..files.pixels import Pixels, resize_bicubic
 
 if TYPE_CHECKING:
     import torch
@@ -32,7 +34,13 @@ Progress: TypeAlias = Callable[[int, int], None]
 
 BATCH_SIZE = 8
 """Activations of more images leave a CPU's caches (docs/performance.md); a GPU waits for decoding anyway."""
+SUFFIX = ".safetensors"
+"""Of the files that hold a feature vector each."""
+
 INCEPTION_ID = "fid-inception-2015-12-05.clean-bicubic-299.folded-f32"
+
+_TENSOR, _CHECKSUM = "features", "sha256"
+_MAX_HEADER_BYTES = 1024
 
 
 class FeatureExtractor(Protocol):
@@ -125,8 +133,8 @@ def memory_errors(device: torch.device | str) -> Iterator[None]:
 class FeatureCache:
     """Features by pixel hash: each distinct image is computed once.
 
-    Vectors lie in ``folder/<extractor id>/<pixel sha-256>.npy``, each with a checksum; without a folder they are kept
-    in memory.
+    Vectors are in ``folder/<extractor id>/<pixel sha-256>.safetensors``, each with its checksum; without a folder they
+    are kept in memory.
 
     Args:
         pool: a second such folder, shared by many caches: what it has is copied, what is computed is added to it.
@@ -167,7 +175,8 @@ class FeatureCache:
             ImageError: the extractor gave NaN or infinite numbers for an image.
             StoreError: a vector cannot be written.
         """
-        pairs = [(item.pixels, item.pixel_sha256) if isinstance(item, ImageFile) else item for item in images]
+        decoded = [item.decoded() if isinstance(item, ImageFile) else item for item in images]
+        pairs = [(item.pixels, item.pixel_sha256) if isinstance(item, ImageFile) else item for item in decoded]
         pixels_of = {key: pixels for pixels, key in pairs}
         found = {key: row for key in pixels_of if (row := self.stored(key)) is not None}
         missing = [key for key in pixels_of if key not in found]
@@ -217,7 +226,10 @@ class FeatureCache:
     def _compute(self, images: list[Pixels]) -> npt.NDArray[np.float32]:
         rows = np.asarray(self.extractor(images), dtype=np.float32)
         if rows.shape != (len(images), self.extractor.dimension):
-            raise ValueError(f"The extractor {self.extractor.id} gave an array of shape {rows.shape}.")
+            raise ImageError(
+                f"The extractor {self.extractor.id} gave an array of shape {rows.shape} for {len(images)} images; "
+                f"it must be ({len(images)}, {self.extractor.dimension})."
+            )
         if not np.isfinite(rows).all():
             raise ImageError(
                 f"The extractor {self.extractor.id} gave NaN or infinite features; "
@@ -228,15 +240,14 @@ class FeatureCache:
     def _path(self, key: str) -> Path | None:
         if not re.fullmatch(r"[0-9a-f]{64}", key):
             raise ValueError(f"{key!r} is no SHA-256.")
-        return None if self.folder is None else self.folder / f"{key}.npy"
+        return None if self.folder is None else self.folder / f"{key}{SUFFIX}"
 
     def _read(self, key: str) -> npt.NDArray[np.float32] | None:
         path = self._path(key)
         if path is None:
             return self._memory.get(key)
         try:
-            like = np.zeros(self.extractor.dimension, dtype=np.float32)
-            row = _decode(read_plain(path, len(_encode(like))), like)
+            row = _decode(path, self.extractor.dimension)
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -254,25 +265,21 @@ class FeatureCache:
         write_bytes_atomic(path, _encode(row))
 
 
-def _encode(row: npt.NDArray[np.float32]) -> bytes:
-    """A vector as a NumPy file, with the SHA-256 of all that at its end, which ``np.load`` does not look at."""
-    buffer = io.BytesIO()
-    np.save(buffer, row.astype("<f4"), allow_pickle=False)
-    data = buffer.getvalue()
-    return data + hashlib.sha256(data).digest()
+def _encode(row: Features) -> bytes:
+    """A vector as a safetensors file, with the SHA-256 of its bytes in the metadata."""
+    vector = row.astype("<f4")
+    return save({_TENSOR: vector}, {_CHECKSUM: hashlib.sha256(vector.tobytes()).hexdigest()})
 
 
-def _decode(data: bytes, like: npt.NDArray[np.float32]) -> npt.NDArray[np.float32] | None:
-    """The vector in a file, of the shape of ``like``; None where the file is anything else or was changed.
-
-    A NumPy file without a checksum is taken too. Nothing of the file is interpreted but its numbers.
-    """
-    expected = _encode(like)[: -hashlib.sha256().digest_size]
-    body, checksum = data[: len(expected)], data[len(expected) :]
-    start = len(expected) - 4 * len(like)
-    if len(body) != len(expected) or body[:start] != expected[:start]:
+def _decode(path: Path, dimension: int) -> Features | None:
+    """The vector that :func:`_encode` wrote; None where the file holds anything else or was changed. Raises OSError."""
+    check_plain(path, 4 * dimension + _MAX_HEADER_BYTES)
+    try:
+        with safe_open(path, framework="numpy") as stored:
+            vector, metadata = stored.get_tensor(_TENSOR), stored.metadata() or {}
+    except (SafetensorError, KeyError, TypeError, ValueError):  # the last three: types that NumPy does not have
         return None
-    if checksum not in (b"", hashlib.sha256(body).digest()):
+    if vector.dtype != np.float32 or vector.shape != (dimension,) or not np.isfinite(vector).all():
         return None
-    row = np.frombuffer(body, dtype="<f4", offset=start).astype(np.float32)
-    return row if np.isfinite(row).all() else None
+    intact = metadata.get(_CHECKSUM) == hashlib.sha256(vector.astype("<f4").tobytes()).hexdigest()
+    return vector if intact else None

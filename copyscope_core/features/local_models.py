@@ -20,7 +20,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from ..errors import CopyScopeError, describe
 from ..files.hashes import file_sha256
-from ..files.images import Pixels, in_threads, resize_bicubic
+from ..files.images import in_threads
+from ..files.pixels import Pixels, resize_bicubic
 from .extractor import BATCH_SIZE, Features, memory_errors
 
 if TYPE_CHECKING:

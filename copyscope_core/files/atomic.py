@@ -19,18 +19,28 @@ TEMPORARY_SUFFIX = ".copyscope-tmp"
 _REPLACE_TRIES = 20
 
 
-def read_plain(path: Path, most: int) -> bytes:
-    """The bytes of a regular file. Links, pipes and files of more than ``most`` bytes are not opened.
+def check_plain(path: Path, most: int) -> None:
+    """Refuse what is not a regular file of at most ``most`` bytes, before it is opened.
 
     Raises:
-        FileNotFoundError: there is none.
-        OSError: it is no regular file, too large, or cannot be read.
+        FileNotFoundError: there is no such file.
+        OSError: it is a link, a pipe, a folder or a device, or it is too large.
     """
     status = path.lstat()
     if not stat.S_ISREG(status.st_mode):
         raise OSError(errno.EINVAL, "it is not a plain file", str(path))
     if status.st_size > most:
         raise OSError(errno.EFBIG, f"it is larger than {most:,} bytes", str(path))
+
+
+def read_plain(path: Path, most: int) -> bytes:
+    """The bytes of a regular file. Links, pipes and files of more than ``most`` bytes are not opened.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        OSError: it is not a regular file, is too large, or cannot be read.
+    """
+    check_plain(path, most)
     with path.open("rb") as stream:
         return stream.read(most)
 

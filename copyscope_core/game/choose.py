@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..errors import GameError
+from .coalitions import how_many
 from .design import Design, Estimator, Exact
 from .owen import Owen
 from .permutations import Permutations
 from .regression import Regression
+from .table import MAX_PLAYERS
 
 MOST_SAMPLED = 48
 """Players of a sampled game; a bitmask of them is a whole number in JavaScript, too."""
@@ -40,10 +42,17 @@ def choose_design(
     Raises:
         GameError: the budget is too small for this many players, or there are too many players.
     """
-    if budget is None or budget >= exact_count(n, groups):
+    count = exact_count(n, groups)
+    if budget is None or budget >= count:
+        if count > 1 << MAX_PLAYERS or n > MOST_SAMPLED:
+            raise GameError(
+                f"The exact value for {n:,} players needs {how_many(count)} coalitions; it is computed from at most "
+                f"{1 << MAX_PLAYERS:,}, and for at most {MOST_SAMPLED} players in groups, so lock some or give a "
+                "smaller budget."
+            )
         return Owen(n, tuple(map(tuple, groups))) if groups else Exact(n)
     if n > MOST_SAMPLED:
-        raise GameError(f"There are {n} players; at most {MOST_SAMPLED} can be sampled, so lock some.")
+        raise GameError(f"There are {n:,} players; at most {MOST_SAMPLED} can be sampled, so lock some.")
     design = smallest_sample(n, groups, estimator)
     if len(design.masks) > budget:
         raise GameError(

@@ -17,6 +17,14 @@ def label(mask: int, names: Sequence[str]) -> str:
     return " + ".join(members(mask, names)) or "∅ (none of the players)"
 
 
+def how_many(count: int) -> str:
+    """A number of coalitions for a message; a very large one as a power of two, for its digits would fill pages."""
+    exponent = count.bit_length() - 1
+    if exponent < 64:
+        return f"{count:,}"
+    return f"2^{exponent:,}" if count == 1 << exponent else f"more than 2^{exponent:,}"
+
+
 def presence(n_players: int) -> np.ndarray:
     """The boolean matrix of all coalitions, (2ⁿ, n): row *m* is the coalition with bitmask *m*."""
     masks = np.arange(1 << n_players, dtype=np.uint32)

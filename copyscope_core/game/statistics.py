@@ -29,7 +29,7 @@ MOST_GROUPS = 64
 
 LARGE = 512
 FEW_GROUPS = 16
-"""Where both sides have more than `LARGE` images a distance is dear, and this many groups are left out."""
+"""Where both sides have more than `LARGE` images a distance is expensive, and only this many groups are left out."""
 
 DRAWS = 10_000
 RESAMPLING_SEED = 231112847
@@ -51,7 +51,7 @@ class Deletions:
     scale: float
 
     def source(self, replicates: Floats) -> Source:
-        """What the results without each group, (G, …), say about the variance."""
+        """The source of variance whose results without each group are ``replicates``, (G, …)."""
         return Source(math.sqrt(self.scale) * (replicates - replicates.mean(axis=0)))
 
 
@@ -114,7 +114,7 @@ def deletions(units: Sequence[Hashable], most: int = MOST_GROUPS) -> Deletions |
 
 
 def joint_variance(first: Deletions, second: Deletions, replicates: Floats) -> Floats:
-    """What two sources add to the variance only together, (…): the part that both their jackknives count.
+    """The variance that two sources cause only together, (…), which the jackknife of each of them counts.
 
     Args:
         replicates: (G, H, …) results without a group of the first and a group of the second.
@@ -134,8 +134,8 @@ def intervals(estimate: ArrayLike, sources: Sequence[Source]) -> Floats:
 def share_intervals(phi: ArrayLike, sources: Sequence[Source]) -> Floats:
     """Intervals for the shares φ/Σ|φ|, within −1 … 1: (n,) → (n, 2).
 
-    Fieller's method (1954): those s for which φᵢ − s·Σⱼ σⱼφⱼ is not told apart from 0, where σ are the signs as
-    measured. Unlike an interval around φ/Σ|φ| it stays honest where Σ|φ| is itself uncertain.
+    Fieller's method (1954): those s for which φᵢ − s·Σⱼ σⱼφⱼ does not differ significantly from 0, where σ are the
+    measured signs. Unlike an interval around φ/Σ|φ| it stays honest where Σ|φ| is itself uncertain.
     """
     p = np.asarray(phi, dtype=np.float64)
     total = float(np.abs(p).sum())
@@ -188,21 +188,10 @@ def probability_largest(phi: ArrayLike, sources: Sequence[Source]) -> Floats:
 
 
 def student_quantile(probability: float, df: ArrayLike) -> Floats:
-    """Quantile of Student's t for real degrees of freedom ≥ 1 and a probability from 0.5 to 1 (exclusive).
+    """Quantile of Student's t distribution for real degrees of freedom, elementwise."""
+    from scipy.special import stdtrit  # when used: `import copyscope_core` and ComfyUI's start stay short
 
-    Newton's method from 0: the distribution function is concave above 0, so the steps never pass the quantile.
-    """
-    nu = np.asarray(df, dtype=np.float64)
-    log_gamma = np.vectorize(math.lgamma, otypes=[np.float64])
-    scale = log_gamma((nu + 1) / 2) - log_gamma(nu / 2) - np.log(nu * np.pi) / 2
-    t = np.zeros_like(nu)
-    for _ in range(100):
-        below = 1 - _incomplete_beta(nu / 2, nu / (nu + t**2)) / 2
-        step = (probability - below) / np.exp(scale - (nu + 1) / 2 * np.log1p(t**2 / nu))
-        t = t + step
-        if np.all(np.abs(step) <= 1e-12 * (1 + t)):
-            break
-    return np.asarray(t)
+    return np.asarray(stdtrit(np.asarray(df, dtype=np.float64), probability))
 
 
 def _variance(parts: Floats, sources: Sequence[Source]) -> tuple[Floats, Floats]:
@@ -214,31 +203,3 @@ def _variance(parts: Floats, sources: Sequence[Source]) -> tuple[Floats, Floats]
     spread = np.tensordot(1 / dfs, scaled**2, axes=1)
     df = np.divide(scaled.sum(axis=0) ** 2, spread, out=np.full_like(total, dfs.sum()), where=spread > 0)
     return total, df
-
-
-def _incomplete_beta(a: Floats, x: Floats) -> Floats:
-    """Regularised incomplete beta function I_x(a, 1/2) by its continued fraction (Lentz), elementwise."""
-    b = 0.5
-    flip = x > (a + 1) / (a + b + 2)
-    p, q, z = np.where(flip, b, a), np.where(flip, a, b), np.where(flip, 1 - x, x)
-    log_gamma = np.vectorize(math.lgamma, otypes=[np.float64])
-    with np.errstate(divide="ignore"):
-        front = log_gamma(a + b) - log_gamma(a) - log_gamma(np.full_like(a, b)) + p * np.log(z) + q * np.log1p(-z)
-    tiny = 1e-300
-    c, d = np.ones_like(z), 1 - (p + q) * z / (p + 1)
-    d = 1 / np.where(np.abs(d) < tiny, tiny, d)
-    result = d.copy()
-    for m in range(1, 200):
-        for numerator in (
-            m * (q - m) * z / ((p + 2 * m - 1) * (p + 2 * m)),
-            -(p + m) * (p + q + m) * z / ((p + 2 * m) * (p + 2 * m + 1)),
-        ):
-            d = 1 + numerator * d
-            d = 1 / np.where(np.abs(d) < tiny, tiny, d)
-            c = 1 + numerator / c
-            c = np.where(np.abs(c) < tiny, tiny, c)
-            result = result * c * d
-        if np.all(np.abs(c * d - 1) < 1e-13):
-            break
-    value = np.exp(front) * result / p
-    return np.asarray(np.where(flip, 1 - value, value))

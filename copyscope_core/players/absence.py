@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..workflow.graph import Graph, Link, Node, consumers
+from ..workflow.graph import Graph, Link, Node, uses_by_node
 from ..workflow.node_info import NodeCatalog, NodeInfo
 from .prompts import TextUse
 
@@ -37,60 +37,19 @@ class Absence:
     neutral: str = ""
 
 
-def bypass(graph: Graph, catalog: NodeCatalog, node_id: str, info: NodeInfo) -> Absence | str:
-    """The bypass of a node: every output in use takes the input of the same slot or type.
-
-    Returns:
-        The rule, or a sentence that says why the node cannot be bypassed.
-    """
-    redirects: dict[Link, Link | None] = {}
-    for link, uses in consumers(graph).items():
-        if link.node != node_id:
-            continue
-        item = info.bypass_input(link.slot)
-        source = graph[node_id].inputs.get(item.name) if item else None
-        if isinstance(source, Link):
-            redirects[link] = source
-        elif item is not None and item.optional and all(_may_miss(graph, catalog, *use) for use in uses):
-            redirects[link] = None
-        else:
-            kind = info.output_type(link.slot) or "unknown type"
-            return f"it cannot be bypassed: no input can stand in for its output {link.slot} ({kind})"
-    return Absence("bypassed: each output takes the input of its type", redirects)
-
-
-def baseline(graph: Graph, nodes: tuple[str, ...], values: Mapping[str, str]) -> Absence:
+def baseline(nodes: tuple[str, ...], values: Mapping[str, str]) -> Absence:
     """Other files of the same family: ``values`` maps the loader's inputs to file names."""
     edits = tuple((node, name, value) for node in nodes for name, value in values.items())
     return Absence("replaced by the baseline " + ", ".join(sorted(set(values.values()))), edits=edits)
 
 
-def checkpoint_vae(graph: Graph, nodes: tuple[str, ...], source: Link) -> Absence:
+def checkpoint_vae(nodes: tuple[str, ...], source: Link) -> Absence:
     """The checkpoint's own VAE instead of a VAE loader's."""
     redirects: dict[Link, Link | None] = {Link(node, 0): source for node in nodes}
     return Absence(
         f"replaced by the VAE of the checkpoint in node {source.node}, the baseline's where that is absent too",
         redirects,
     )
-
-
-def merge_bypass(graph: Graph, catalog: NodeCatalog, nodes: tuple[str, ...]) -> Absence | None:
-    """The bypass of the merges that a loader feeds, if all it feeds are second or later inputs of merges."""
-    redirects: dict[Link, Link | None] = {}
-    for link, uses in consumers(graph).items():
-        if link.node not in nodes:
-            continue
-        for consumer, name in uses:
-            info = catalog.get(graph[consumer].class_type)
-            kind = info.class_type.lower() if info else ""
-            if info is None or "merge" not in kind or "subtract" in kind or len(info.outputs) != 1:
-                return None
-            first = info.bypass_input(0)
-            kept = graph[consumer].inputs.get(first.name) if first else None
-            if first is None or first.name == name or not isinstance(kept, Link) or kept.node in nodes:
-                return None
-            redirects[Link(consumer, 0)] = kept
-    return Absence("its merge is bypassed: the merge's other model stands alone", redirects) if redirects else None
 
 
 def prompt(texts: tuple[TextUse, ...], phrase: str | None, neutral: str) -> Absence:
@@ -100,34 +59,93 @@ def prompt(texts: tuple[TextUse, ...], phrase: str | None, neutral: str) -> Abse
     return Absence(f"{what} {becomes}", texts=texts, phrase=phrase, neutral=neutral)
 
 
-def grey_image(graph: Graph, node_id: str) -> tuple[dict[str, Node], Absence]:
-    """A neutral grey image of the same size instead of an input image.
+class AbsenceRules:
+    """The absence rules that follow from how a graph's nodes are linked."""
 
-    Returns:
-        The nodes to add to the graph, and the rule.
-    """
-    size, grey = f"{node_id}+size", f"{node_id}+grey"
-    added = {
-        size: Node("GetImageSize", {"image": Link(node_id, 0)}),
-        grey: Node(
-            "EmptyImage",
-            {"width": Link(size, 0), "height": Link(size, 1), "batch_size": Link(size, 2), "color": GREY},
-        ),
-    }
-    uses = consumers(graph).get(Link(node_id, 0), [])
-    edits = tuple((consumer, name, Link(grey, 0)) for consumer, name in uses)
-    return added, Absence("replaced by a neutral grey image of the same size", edits=edits)
+    def __init__(self, graph: Graph, catalog: NodeCatalog) -> None:
+        self._graph = graph
+        self._catalog = catalog
+        self._uses = uses_by_node(graph)
+        self._dispensable: dict[tuple[str, str], bool] = {}
 
+    def bypass(self, node_id: str, info: NodeInfo) -> Absence | str:
+        """The bypass of a node: every output in use takes the input of the same slot or type.
 
-def _may_miss(graph: Graph, catalog: NodeCatalog, consumer: str, name: str) -> bool:
-    """Whether a node runs without an input, and so do the nodes that it would pass the input on to."""
-    info = catalog.get(graph[consumer].class_type)
-    item = info.input(name) if info else None
-    if info is None or item is None or not item.optional:
-        return False
-    return all(
-        _may_miss(graph, catalog, *use)
-        for link, uses in consumers(graph).items()
-        if link.node == consumer and (passed := info.bypass_input(link.slot)) and passed.name == name
-        for use in uses
-    )
+        Returns:
+            The rule, or a sentence that says why the node cannot be bypassed.
+        """
+        redirects: dict[Link, Link | None] = {}
+        for link, uses in self._uses.get(node_id, {}).items():
+            item = info.bypass_input(link.slot)
+            source = self._graph[node_id].inputs.get(item.name) if item else None
+            if isinstance(source, Link):
+                redirects[link] = source
+            elif item is not None and item.optional and all(self._is_dispensable(use) for use in uses):
+                redirects[link] = None
+            else:
+                kind = info.output_type(link.slot) or "unknown type"
+                return f"it cannot be bypassed: no input can stand in for its output {link.slot} ({kind})"
+        return Absence("bypassed: each output takes the input of its type", redirects)
+
+    def merge_bypass(self, nodes: tuple[str, ...]) -> Absence | None:
+        """The bypass of the merges that a loader feeds, if all it feeds are second or later inputs of merges."""
+        redirects: dict[Link, Link | None] = {}
+        own = set(nodes)
+        for consumer, name in (use for node in nodes for uses in self._uses.get(node, {}).values() for use in uses):
+            info = self._catalog.get(self._graph[consumer].class_type)
+            kind = info.class_type.lower() if info else ""
+            if info is None or "merge" not in kind or "subtract" in kind or len(info.outputs) != 1:
+                return None
+            first = info.bypass_input(0)
+            kept = self._graph[consumer].inputs.get(first.name) if first else None
+            if first is None or first.name == name or not isinstance(kept, Link) or kept.node in own:
+                return None
+            redirects[Link(consumer, 0)] = kept
+        return Absence("its merge is bypassed: the merge's other model stands alone", redirects) if redirects else None
+
+    def grey_image(self, node_id: str) -> tuple[dict[str, Node], Absence]:
+        """A neutral grey image of the same size instead of an input image.
+
+        Returns:
+            The nodes to add to the graph, and the rule.
+        """
+        size, grey = f"{node_id}+size", f"{node_id}+grey"
+        added = {
+            size: Node("GetImageSize", {"image": Link(node_id, 0)}),
+            grey: Node(
+                "EmptyImage",
+                {"width": Link(size, 0), "height": Link(size, 1), "batch_size": Link(size, 2), "color": GREY},
+            ),
+        }
+        uses = self._uses.get(node_id, {}).get(Link(node_id, 0), [])
+        edits = tuple((consumer, name, Link(grey, 0)) for consumer, name in uses)
+        return added, Absence("replaced by a neutral grey image of the same size", edits=edits)
+
+    def _is_dispensable(self, use: tuple[str, str]) -> bool:
+        """Whether a node runs without an input, and so do the nodes that it passes the input on to; iterative."""
+        stack = [use]
+        while stack:
+            current = stack[-1]
+            if current in self._dispensable:
+                stack.pop()
+                continue
+            passed_on = self._passed_on(*current)
+            waiting = [other for other in passed_on or () if other not in self._dispensable]
+            if waiting:
+                stack.extend(waiting)
+                continue
+            self._dispensable[current] = passed_on is not None and all(map(self._dispensable.__getitem__, passed_on))
+        return self._dispensable[use]
+
+    def _passed_on(self, consumer: str, name: str) -> list[tuple[str, str]] | None:
+        """The inputs that a node passes an optional input on to; None if the input is required."""
+        info = self._catalog.get(self._graph[consumer].class_type)
+        item = info.input(name) if info else None
+        if info is None or item is None or not item.optional:
+            return None
+        return [
+            use
+            for link, uses in self._uses.get(consumer, {}).items()
+            if (passed := info.bypass_input(link.slot)) and passed.name == name
+            for use in uses
+        ]

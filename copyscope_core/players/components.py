@@ -6,19 +6,22 @@ patches of families and packs that are not known here are found too.
 
 from __future__ import annotations
 
+import functools
+import math
+from collections import deque
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any
 
 from ..errors import PlayerError, WorkflowError
 from ..settings import AuditSettings
-from ..workflow.graph import Graph, Link
+from ..workflow.graph import Graph, Link, topological_order
 from ..workflow.node_info import NodeCatalog, NodeInfo, is_model_file
-from ..workflow.noise import constant
+from ..workflow.noise import Constants
 from . import absence as rules
-from .absence import Absence
+from .absence import Absence, AbsenceRules
 from .prompts import PositivePrompt
-from .stacks import stack_entries
+from .stacks import is_stack
 
 CARRIERS = ("MODEL", "CLIP", "VAE", "CONDITIONING", "HOOKS")
 """What samplers use, and so what a component's absence must restore."""
@@ -58,138 +61,164 @@ class Component:
     reason: str = ""
 
 
-def source_kind(graph: Graph, node_id: str, info: NodeInfo) -> str | None:
-    """What a node loads, if it is a loader that depends on no other model."""
-    if not _files(graph, node_id, info) or info.has_input("MODEL", "CLIP", "VAE", "CONDITIONING"):
-        return None
-    if info.has_output("MODEL"):
-        return "checkpoint" if info.has_output("CLIP", "VAE", "CLIP_VISION") else "unet"
-    return "clip" if info.has_output("CLIP") else "vae" if info.has_output("VAE") else None
+class ComponentFinder:
+    """Tells which nodes of a graph are components, and the rule of each.
 
+    Args:
+        graph: the workflow upstream of ``target``.
+        positive: its positive prompt, with the copies of nodes that this needs.
+    """
 
-def is_patch(graph: Graph, node_id: str, info: NodeInfo) -> bool:
-    """Whether a node applies a component to what samplers use; not if it applies a stack that is players already."""
-    if not info.has_output(*CARRIERS):
-        return False
-    if _files(graph, node_id, info):
-        return True
-    brought = [link for name, link in graph[node_id].links() if info.input_type(name) in AUXILIARIES]
-    return any(stack_entries(graph[link.node]) is None for link in brought)
+    def __init__(
+        self, graph: Graph, target: Link, positive: PositivePrompt, catalog: NodeCatalog, settings: AuditSettings
+    ) -> None:
+        self._graph = graph
+        self._target = target
+        self._catalog = catalog
+        self._settings = settings
+        self._constants = Constants(graph)
+        self._named: dict[str, dict[str, str]] = {}
+        self._rules = AbsenceRules(graph, catalog)
+        self._positive_rules = AbsenceRules(positive.graph, catalog)
+        self._copies: dict[str, list[str]] = {}
+        for copy, origin in positive.copies.items():
+            self._copies.setdefault(origin, []).append(copy)
 
+    def source_kind(self, node_id: str, info: NodeInfo) -> str | None:
+        """What a node loads, if it is a loader that depends on no other model."""
+        if not self._files(node_id, info) or info.has_input("MODEL", "CLIP", "VAE", "CONDITIONING"):
+            return None
+        if info.has_output("MODEL"):
+            return "checkpoint" if info.has_output("CLIP", "VAE", "CLIP_VISION") else "unet"
+        return "clip" if info.has_output("CLIP") else "vae" if info.has_output("VAE") else None
 
-def _files(graph: Graph, node_id: str, info: NodeInfo) -> dict[str, str]:
-    """The inputs of a node that name model files, directly or through a primitive."""
-    values = {name: constant(graph, value) for name, value in graph[node_id].inputs.items()}
-    named = {name: value for name, value in values.items() if is_model_file(value)}
-    if not named and info.class_type in ("VAELoader", "DiffusersLoader"):  # built-in names, folders
-        named = {name: value for name, value in values.items() if isinstance(value, str)}
-    return named
+    def is_patch(self, node_id: str, info: NodeInfo) -> bool:
+        """Whether a node applies a component to what samplers use; a stack's entries are players already."""
+        if not info.has_output(*CARRIERS):
+            return False
+        return bool(self._files(node_id, info)) or any(
+            info.input_type(name) in AUXILIARIES and not is_stack(self._graph[link.node])
+            for name, link in self._graph[node_id].links()
+        )
 
+    def patch(self, node_id: str, info: NodeInfo) -> Component:
+        """The component that a node applies; absent, the node is bypassed."""
+        files = list(self._files(node_id, info).values())
+        for name, link in self._graph[node_id].links():
+            if info.input_type(name) in AUXILIARIES:
+                files.extend(self._brought_files[link.node][1])
+        lowered = info.class_type.lower()
+        kind = next((kind for part, kind in KINDS_BY_NAME if part in lowered), None)
+        if kind is None:
+            kind = "controlnet" if info.has_input("CONTROL_NET") else "model_patch"
+        name = stem(files[0]) if files else info.display_name
+        found = [self._positive_rules.bypass(key, info) for key in (node_id, *self._copies.get(node_id, ()))]
+        reason = next((rule for rule in found if isinstance(rule, str)), "")
+        bypasses = [rule for rule in found if isinstance(rule, Absence)]
+        redirects = {link: other for rule in bypasses for link, other in rule.redirects.items()}
+        absence = None if reason else replace(bypasses[-1], redirects=redirects)
+        return Component(name, kind, node_id, (node_id,), tuple(files), absence, reason)
 
-def patch(graph: Graph, positive: PositivePrompt, catalog: NodeCatalog, node_id: str, info: NodeInfo) -> Component:
-    files = list(_files(graph, node_id, info).values())
-    for name, link in graph[node_id].links():
-        if info.input_type(name) in AUXILIARIES:
-            files.extend(_upstream_files(graph, catalog, link))
-    lowered = info.class_type.lower()
-    kind = next((kind for part, kind in KINDS_BY_NAME if part in lowered), None)
-    if kind is None:
-        kind = "controlnet" if info.has_input("CONTROL_NET") else "model_patch"
-    name = stem(files[0]) if files else info.display_name
-    absence = Absence("")
-    for key in (node_id, *(copy for copy, origin in positive.copies.items() if origin == node_id)):
-        rule = rules.bypass(positive.graph, catalog, key, info)
-        if isinstance(rule, str):
-            return Component(name, kind, node_id, (node_id,), tuple(files), None, rule)
-        absence = replace(rule, redirects={**absence.redirects, **rule.redirects})
-    return Component(name, kind, node_id, (node_id,), tuple(files), absence)
-
-
-def loader(
-    graph: Graph, catalog: NodeCatalog, nodes: tuple[str, ...], settings: AuditSettings, target: Link
-) -> Component:
-    node = graph[nodes[0]]
-    info = catalog.get(node.class_type)
-    if info is None:
-        raise WorkflowError(f"The node class {node.class_type!r} (node {nodes[0]!r}) is unknown.")
-    files = _files(graph, nodes[0], info)
-    kind = str(source_kind(graph, nodes[0], info))
-    values = {
-        name: value for name in files for key in (*nodes, *(f"{node_id}.{name}" for node_id in nodes))
-        if (value := settings.baseline_models.get(key))
-    }  # fmt: skip
-    general = {"checkpoint": settings.baseline_checkpoint, "vae": settings.baseline_vae}.get(kind)
-    if not values and general and len(files) == 1:
-        values = {next(iter(files)): general}
-    name, absence, reason = stem(next(iter(files.values()))), None, ""
-    if values and all(files[key] == value for key, value in values.items()):
-        reason = "the baseline is this very file, so its absence would change nothing; name another baseline"
-    elif values:
-        absence = rules.baseline(graph, nodes, values)
-    elif kind == "vae":
-        source = _nearest_checkpoint_vae(graph, catalog, target)
-        absence = rules.checkpoint_vae(graph, nodes, source) if source else None
-        reason = (
-            ""
-            if source
-            else (
-                "the workflow has no checkpoint whose own VAE could stand in, so its share was not measured; "
-                "name a baseline VAE to measure it"
+    def loader(self, nodes: tuple[str, ...]) -> Component:
+        """The model that some equal loaders load."""
+        node = self._graph[nodes[0]]
+        info = self._catalog.get(node.class_type)
+        if info is None:
+            raise WorkflowError(f"The node class {node.class_type!r} (node {nodes[0]!r}) is unknown.")
+        files = self._files(nodes[0], info)
+        kind = str(self.source_kind(nodes[0], info))
+        values = {
+            name: value for name in files for key in (*nodes, *(f"{node_id}.{name}" for node_id in nodes))
+            if (value := self._settings.baseline_models.get(key))
+        }  # fmt: skip
+        general = {"checkpoint": self._settings.baseline_checkpoint, "vae": self._settings.baseline_vae}.get(kind)
+        if not values and general and len(files) == 1:
+            values = {next(iter(files)): general}
+        name = stem(next(iter(files.values())))
+        absence: Absence | None
+        if values and all(files[key] == value for key, value in values.items()):
+            absence = None
+            reason = "the baseline is this very file, so its absence would change nothing; name another baseline"
+        elif values:
+            absence, reason = rules.baseline(nodes, values), ""
+        elif kind == "vae":
+            absence = rules.checkpoint_vae(nodes, self._nearest_vae) if self._nearest_vae else None
+            reason = (
+                "the workflow has no checkpoint whose own VAE could stand in, so its share was not measured; name a "
+                "baseline VAE to measure it"
             )
-        )
-    else:
-        absence = rules.merge_bypass(graph, catalog, nodes)
-        what = {"checkpoint": "baseline checkpoint (say, plain SD 1.5)"}.get(
-            kind, f"baseline of the same family for node {nodes[0]}"
-        )
-        reason = (
-            "" if absence else f"no baseline was named, so its own share was not measured; name a {what} to measure it"
-        )
-    return Component(name, kind, nodes[0], nodes, tuple(files.values()), absence, reason)
+        else:
+            absence = self._rules.merge_bypass(nodes)
+            what = {"checkpoint": "baseline checkpoint (say, plain SD 1.5)"}.get(
+                kind, f"baseline of the same family for node {nodes[0]}"
+            )
+            reason = f"no baseline was named, so its own share was not measured; name a {what} to measure it"
+        files_named = tuple(files.values())
+        return Component(name, kind, nodes[0], nodes, files_named, absence, "" if absence else reason)
 
+    def check_baselines(self) -> None:
+        """Refuse baselines that fit no loader.
 
-def _nearest_checkpoint_vae(graph: Graph, catalog: NodeCatalog, target: Link) -> Link | None:
-    """The VAE output of the checkpoint nearest upstream of the target."""
-    queue, seen = [target.node], {target.node}
-    while queue:
-        node_id = queue.pop(0)
-        info = catalog.get(graph[node_id].class_type)
-        if info is not None and source_kind(graph, node_id, info) == "checkpoint" and info.has_output("VAE"):
-            return Link(node_id, info.outputs.index("VAE"))
-        for _, link in graph[node_id].links():
-            if link.node not in seen:
-                seen.add(link.node)
-                queue.append(link.node)
-    return None
+        Raises:
+            PlayerError: a baseline names no loader upstream, or no file input of its loader, or several.
+        """
+        for key in self._settings.baseline_models:
+            node_id, _, name = (key, "", "") if key in self._graph else key.rpartition(".")
+            info = self._catalog.get(self._graph[node_id].class_type) if node_id in self._graph else None
+            if info is None or not self.source_kind(node_id, info):
+                raise PlayerError(f"The baseline for node {key!r} fits no model loader upstream of the audited output.")
+            inputs = ", ".join(files := self._files(node_id, info))
+            if name and name not in files:
+                raise PlayerError(f"The loader in node {node_id!r} has no file input {name!r}; it has: {inputs}.")
+            if not name and len(files) > 1:
+                raise PlayerError(f"The loader in node {key!r} has several files; name one as {key}.INPUT ({inputs}).")
 
+    def _files(self, node_id: str, info: NodeInfo) -> dict[str, str]:
+        """The inputs of a node that name model files, directly or through a primitive."""
+        if node_id not in self._named:
+            values = {name: self._constants.of(value) for name, value in self._graph[node_id].inputs.items()}
+            named = {name: value for name, value in values.items() if is_model_file(value)}
+            if not named and info.class_type in ("VAELoader", "DiffusersLoader"):  # built-in names, folders
+                named = {name: value for name, value in values.items() if isinstance(value, str)}
+            self._named[node_id] = named
+        return self._named[node_id]
 
-def _upstream_files(graph: Graph, catalog: NodeCatalog, link: Link) -> list[str]:
-    """The model files that a component's auxiliary input brings along; those of the workflow's own models are not."""
-    queue, seen = [link.node], {link.node}
-    while queue:
-        node_id = queue.pop(0)
-        info = catalog.get(graph[node_id].class_type)
-        files = [value for value in graph[node_id].inputs.values() if is_model_file(value)]
-        if files:
-            return files
-        for name, source in graph[node_id].links():
-            if source.node not in seen and (info is None or info.input_type(name) not in CARRIERS):
-                seen.add(source.node)
-                queue.append(source.node)
-    return []
+    @functools.cached_property
+    def _nearest_vae(self) -> Link | None:
+        """The VAE output of the checkpoint nearest upstream of the target."""
+        queue, seen = deque([self._target.node]), {self._target.node}
+        while queue:
+            node_id = queue.popleft()
+            info = self._catalog.get(self._graph[node_id].class_type)
+            if info is not None and info.has_output("VAE") and self.source_kind(node_id, info) == "checkpoint":
+                return Link(node_id, info.outputs.index("VAE"))
+            for _, link in self._graph[node_id].links():
+                if link.node not in seen:
+                    seen.add(link.node)
+                    queue.append(link.node)
+        return None
 
+    @functools.cached_property
+    def _brought_files(self) -> dict[str, tuple[float, list[str]]]:
+        """For each node the model files that it brings to a node that applies it, and how many links away they stand.
 
-def check_baselines(graph: Graph, catalog: NodeCatalog, settings: AuditSettings) -> None:
-    for key in settings.baseline_models:
-        node_id, name = (key, "") if key in graph else (key.rpartition(".")[0], key.rpartition(".")[2])
-        info = catalog.get(graph[node_id].class_type) if node_id in graph else None
-        if info is None or not source_kind(graph, node_id, info):
-            raise PlayerError(f"The baseline for node {key!r} fits no model loader upstream of the audited output.")
-        inputs = ", ".join(files := _files(graph, node_id, info))
-        if name and name not in files:
-            raise PlayerError(f"The loader in node {node_id!r} has no file input {name!r}; it has: {inputs}.")
-        if not name and len(files) > 1:
-            raise PlayerError(f"The loader in node {key!r} has several files; name one as {key}.INPUT ({inputs}).")
+        Its own, or those of the nearest node upstream that names some; the workflow's own models are not counted.
+        """
+        found: dict[str, tuple[float, list[str]]] = {}
+        for node_id in topological_order(self._graph, self._graph):
+            node = self._graph[node_id]
+            info = self._catalog.get(node.class_type)
+            nearest: tuple[float, list[str]] = (math.inf, [])
+            if own := [value for value in node.inputs.values() if is_model_file(value)]:
+                nearest = (0, own)
+            else:
+                for name, source in node.links():
+                    if info is None or info.input_type(name) not in CARRIERS:
+                        distance, files = found[source.node]
+                        if distance + 1 < nearest[0]:
+                            nearest = (distance + 1, files)
+            found[node_id] = nearest
+        return found
 
 
 def stem(file: Any) -> str:

@@ -13,8 +13,8 @@ from ..settings import AuditSettings
 from ..workflow.graph import Graph, Link, Node, topological_order
 from ..workflow.node_info import EMBEDDING, NodeCatalog, is_image_file, is_model_file
 from . import absence as rules
-from .absence import Absence
-from .components import Component, check_baselines, is_patch, loader, patch, source_kind, stem
+from .absence import Absence, AbsenceRules
+from .components import Component, ComponentFinder, stem
 from .prompts import PositivePrompt, has_phrase, is_encoder, positive_prompt
 from .stacks import stack_entries
 
@@ -65,9 +65,10 @@ def discover(graph: Graph, target: Link, catalog: NodeCatalog, settings: AuditSe
         PlayerError: a key prompt that stands in no positive text, an image player that is no image, a baseline for
             an unknown node.
     """
-    check_baselines(graph, catalog, settings)
-    order = topological_order(graph, [target.node])
     positive = positive_prompt(graph, catalog)
+    finder = ComponentFinder(graph, target, positive, catalog, settings)
+    finder.check_baselines()
+    order = topological_order(graph, [target.node])
     found: list[Component] = []
     loaders: dict[str, list[str]] = {}
     for node_id in order:
@@ -88,12 +89,13 @@ def discover(graph: Graph, target: Link, catalog: NodeCatalog, settings: AuditSe
                 )
                 for entry in entries
             )
-        elif info is not None and (kind := source_kind(graph, node_id, info)):
+        elif info is not None and (kind := finder.source_kind(node_id, info)):
             loaders.setdefault(f"{kind} {graph[node_id].class_type} {dict(graph[node_id].inputs)}", []).append(node_id)
-        elif info is not None and is_patch(graph, node_id, info):
-            found.append(patch(graph, positive, catalog, node_id, info))
-    in_file_order = sorted(loaders.values(), key=lambda nodes: list(graph).index(nodes[0]))
-    sources = [loader(graph, catalog, tuple(nodes), settings, target) for nodes in in_file_order]
+        elif info is not None and finder.is_patch(node_id, info):
+            found.append(finder.patch(node_id, info))
+    places = {node_id: place for place, node_id in enumerate(graph)}
+    in_file_order = sorted(loaders.values(), key=lambda nodes: places[nodes[0]])
+    sources = [finder.loader(tuple(nodes)) for nodes in in_file_order]
     prompts = _prompts(positive, settings)
     images = tuple(_images(graph, catalog, order))
     base, image_players = _image_players(positive.graph, graph, catalog, images, settings)
@@ -137,74 +139,6 @@ def unmeasured(
                     "an input image; make it a player to measure it",
                 )
             )
-    return result
-
-
-def select(components: Sequence[Component], settings: AuditSettings) -> tuple[list[Component], list[Component]]:
-    """Divide components into players and locked ones by the settings' ``players`` and ``lock``.
-
-    A selector is a component's name, node id, kind or file name, whatever its case.
-
-    Raises:
-        PlayerError: a selector fits nothing, or asks for a component that has no absence rule.
-    """
-    wanted = {c.name for s in settings.players for c in _matching(components, s)} if settings.players else None
-    locked_names = {c.name for s in settings.lock for c in _matching(components, s)}
-    for selector in settings.players:
-        if all(c.absence is None for c in _matching(components, selector)):
-            first = _matching(components, selector)[0]
-            raise PlayerError(f"{selector!r} cannot be a player: {first.reason}.")
-    players, locked = [], []
-    for component in components:
-        if component.absence is None:
-            locked.append(component)
-        elif component.name in locked_names or (wanted is not None and component.name not in wanted):
-            reason = "locked by the user" if component.name in locked_names else "not among the chosen players"
-            locked.append(replace(component, absence=None, reason=reason))
-        else:
-            players.append(component)
-    return players, locked
-
-
-def grouping(
-    players: Sequence[Component], groups: Mapping[str, Sequence[str]]
-) -> tuple[tuple[str, ...], tuple[tuple[int, ...], ...]]:
-    """Names of the groups and their players' places; a player that is in none is a group of its own.
-
-    Returns:
-        Two empty tuples where there are no groups.
-
-    Raises:
-        PlayerError: a selector fits no player, or a player is in two groups.
-    """
-    if not groups:
-        return (), ()
-    owner: dict[str, str] = {}
-    for group, selectors in groups.items():
-        for name in {item.name for selector in selectors for item in _matching(players, selector)}:
-            if name in owner:
-                raise PlayerError(f"The player {name!r} is in the groups {owner[name]!r} and {group!r}; keep one.")
-            owner[name] = group
-    members: dict[str, list[int]] = {}
-    for place, player in enumerate(players):
-        members.setdefault(owner.get(player.name, player.name), []).append(place)
-    if len(members) != len(groups) + len(players) - len(owner):
-        raise PlayerError("A group has the name of a player that is not in it; give the group another name.")
-    return tuple(members), tuple(tuple(places) for places in members.values())
-
-
-def _matching(components: Sequence[Component], selector: str) -> list[Component]:
-    wanted = selector.strip().casefold()
-    result = [
-        component for component in components
-        if wanted in {
-            component.name.casefold(), component.kind, *(node.casefold() for node in component.nodes),
-            *(file.casefold() for file in component.files), *(stem(file).casefold() for file in component.files),
-        }
-    ]  # fmt: skip
-    if not result:
-        names = ", ".join(f"{c.name!r} ({c.kind}, node {c.node})" for c in components) or "none"
-        raise PlayerError(f"No component is called {selector!r}; the workflow has: {names}.")
     return result
 
 
@@ -256,8 +190,9 @@ def _image_players(
 ) -> tuple[Graph, list[Component]]:
     result = []
     by_node = {image.node: image for image in images}
-    base = dict(base) if settings.image_players else base
-    for node_id in settings.image_players:
+    absence_rules = AbsenceRules(base, catalog)
+    base = dict(base)
+    for node_id in dict.fromkeys(settings.image_players):
         if node_id not in by_node:
             raise PlayerError(
                 f"Node {node_id!r} loads no image upstream of the audited output; "
@@ -266,22 +201,26 @@ def _image_players(
         info = catalog.get(graph[node_id].class_type)
         if info is None or info.output_type(0) != "IMAGE":
             raise PlayerError(f"Node {node_id!r} ({graph[node_id].class_type}) gives no image that could turn grey.")
-        added, rule = rules.grey_image(base, node_id)
+        added, rule = absence_rules.grey_image(node_id)
         base.update(added)
         result.append(Component(f"image: {by_node[node_id].file}", "image", node_id, (node_id,), (), rule))
     return base, result
 
 
 def _unique(components: list[Component]) -> list[Component]:
+    """The components, those of equal names told apart by their nodes and, within a node, by numbers."""
     counts: dict[str, int] = {}
     for component in components:
         counts[component.name] = counts.get(component.name, 0) + 1
     result, used = [], set()
+    serials: dict[tuple[str, str], int] = {}  # the next number to try, where a name was taken
     for component in components:
         name = component.name if counts[component.name] == 1 else f"{component.name} (node {component.node})"
-        serial = 2
-        while name in used:
-            name, serial = f"{component.name} (node {component.node}, {serial})", serial + 1
+        if name in used:
+            serial = serials.get((component.name, component.node), 2)
+            while (name := f"{component.name} (node {component.node}, {serial})") in used:
+                serial += 1
+            serials[component.name, component.node] = serial + 1
         used.add(name)
         result.append(replace(component, name=name))
     return result

@@ -12,13 +12,23 @@ from dataclasses import dataclass, replace
 
 from ..workflow.graph import Graph, Link, Node, consumers
 from ..workflow.node_info import NodeCatalog, NodeInfo, type_matches
-from ..workflow.noise import constant
+from ..workflow.noise import Constants
 
 NEGATIVE_INPUTS = ("neg", "uncond", "empty", "cond2")
 """How inputs for what the images should not be begin; DualCFGGuider's ``cond2`` is one, as ComfyUI marks it."""
 
 
 SEPARATORS = ",;、，"
+
+MARK = "\0"
+"""Stands for a phrase while the text around it is tidied."""
+
+# Spaces are matched from the first of a row only, or a long row would be tried from each of its spaces.
+_SPACES = r"(?<!\s)\s+"
+_CLOSING = re.compile(r"\s*(?::\s*[-+]?[\d.]+\s*)?\\?[)\]]")
+_AFTER_SEPARATOR = re.compile(rf"(?:{_SPACES}|)[{SEPARATORS}]\s*{MARK}\s*(?=[{SEPARATORS}]|$|[)\]:])")
+_BEFORE_SEPARATOR = re.compile(rf"(^|[(\[])\s*{MARK}\s*[{SEPARATORS}]\s*")
+_BETWEEN_SPACES = re.compile(rf"{_SPACES}{MARK}(?=[\s)\]{SEPARATORS}]|$)|{MARK}\s*")
 
 
 @dataclass(frozen=True)
@@ -53,8 +63,8 @@ class PositivePrompt:
 
 def positive_prompt(graph: Graph, catalog: NodeCatalog) -> PositivePrompt:
     """Find the texts of the positive prompt."""
-    positive: dict[str, None] = {}
-    negative: dict[str, None] = {}
+    walk = _Walk(graph, catalog)
+    positive, negative = _Encoders(walk), _Encoders(walk)
     uses: list[tuple[str, str, Link]] = []
     used = set(consumers(graph))
     for node_id, node in graph.items():
@@ -65,27 +75,29 @@ def positive_prompt(graph: Graph, catalog: NodeCatalog) -> PositivePrompt:
             if info.input_type(name) != "CONDITIONING":
                 continue
             if name.lower().startswith(NEGATIVE_INPUTS):
-                _collect(graph, catalog, link, negative)
+                negative.add_behind(link)
             else:
-                _collect(graph, catalog, link, positive)
+                positive.add_behind(link)
                 uses.append((node_id, name, link))
-    shared = set(positive) & set(negative)
     copies: dict[str, str] = {}
-    if shared:
+    if shared := set(positive.nodes) & set(negative.nodes):
         graph = dict(graph)
         clones: dict[Link, Link] = {}
+        walk = _Walk(graph, catalog)
         for node_id, name, link in uses:
-            clone = _clone(graph, catalog, link, shared, clones, copies)
+            clone = _clone(walk, link, shared, clones, copies)
             graph[node_id] = _with_input(graph[node_id], name, clone)
-        positive = {}
+            walk.forget(node_id)
+        positive = _Encoders(walk)
         for node_id, name, _ in uses:
-            _collect(graph, catalog, graph[node_id].inputs[name], positive)
+            positive.add_behind(graph[node_id].inputs[name])
     texts = []
-    for node_id in positive:
+    constants = Constants(graph)
+    for node_id in positive.nodes:
         info = catalog.get(graph[node_id].class_type)
         for item in info.inputs if info else ():
             if item.type == "STRING" and item.name in graph[node_id].inputs:
-                value = constant(graph, graph[node_id].inputs[item.name])
+                value = constants.of(graph[node_id].inputs[item.name])
                 texts.append(TextUse(node_id, item.name, value if isinstance(value, str) else None))
     return PositivePrompt(graph, tuple(texts), copies)
 
@@ -101,18 +113,35 @@ def without_phrase(text: str, phrase: str, neutral: str = "") -> str:
     >>> without_phrase("portrait, (mona_lisa:1.2), oil", "mona_lisa")
     'portrait, oil'
     """
-    core = _pattern(phrase).pattern
+    pattern = _pattern(phrase)
     if neutral:
-        return re.sub(core, lambda _: neutral, text, flags=re.IGNORECASE)
-    mark = "\0"
-    text = re.sub(core, mark, text.replace(mark, ""), flags=re.IGNORECASE)
-    bracketed = re.compile(rf"\\?[(\[]\s*{mark}\s*(?::\s*[-+]?[\d.]+\s*)?\\?[)\]]")
-    while bracketed.search(text):
-        text = bracketed.sub(mark, text)
-    text = re.sub(rf"\s*[{SEPARATORS}]\s*{mark}\s*(?=[{SEPARATORS}]|$|[)\]:])", "", text)
-    text = re.sub(rf"(^|[(\[])\s*{mark}\s*[{SEPARATORS}]\s*", r"\1", text)
-    text = re.sub(rf"\s+{mark}(?=[\s)\]{SEPARATORS}]|$)|{mark}\s*", "", text)
+        return pattern.sub(lambda _: neutral, text)
+    text = _unbracketed(pattern.sub(MARK, text.replace(MARK, "")))
+    for expression, instead in ((_AFTER_SEPARATOR, ""), (_BEFORE_SEPARATOR, r"\1"), (_BETWEEN_SPACES, "")):
+        text = expression.sub(instead, text)
     return text.strip(" ") if text.strip() else ""
+
+
+def _unbracketed(text: str) -> str:
+    """The text without the weight brackets that hold nothing but a mark, however many lie around it."""
+    kept: list[str] = []
+    done = 0
+    for mark in re.finditer(MARK, text):
+        start, end = mark.span()
+        while (opening := _opening_bracket(text, start)) is not None and (closing := _CLOSING.match(text, end)):
+            start, end = opening, closing.end()
+        kept += [text[done:start], MARK]
+        done = end
+    return "".join([*kept, text[done:]])
+
+
+def _opening_bracket(text: str, end: int) -> int | None:
+    """Where the bracket before ``end``, with its backslash, begins; None if something else stands there."""
+    while end and text[end - 1].isspace():
+        end -= 1
+    if not end or text[end - 1] not in "([":
+        return None
+    return end - 2 if text[end - 2 : end - 1] == "\\" else end - 1
 
 
 def _pattern(phrase: str) -> re.Pattern[str]:
@@ -120,77 +149,116 @@ def _pattern(phrase: str) -> re.Pattern[str]:
     return re.compile(rf"(?<!\w){words}(?!\w)", re.IGNORECASE)
 
 
-def _sources(graph: Mapping[str, Node], catalog: NodeCatalog, link: Link) -> list[tuple[str, Link]]:
-    """The inputs through which the conditioning at ``link`` came: those of its own side, where a node has two."""
-    node = graph[link.node]
-    info = catalog.get(node.class_type)
-    if info is None:
-        return list(node.links())
-    inputs = [
-        (name, source)
-        for name, source in node.links()
-        if (kind := info.input_type(name)) is None
-        or type_matches(kind, "CONDITIONING")
-        or kind == "*"
-        or kind.startswith("COMFY_")
-    ]
-    sides = _conditioning_outputs(info)
-    if len(sides) < 2:
-        return inputs
-    side = "positive" if link.slot == sides[0] else "negative"
-    named = [(name, source) for name, source in inputs if name.lower().startswith(side)]
-    if named:
-        return named
-    bypass = info.bypass_input(link.slot)
-    return [(name, source) for name, source in inputs if bypass is not None and name == bypass.name]
+class _Walk:
+    """Walks conditioning upstream, from an output to the inputs that it came through.
+
+    An output is named by ``side``: a node with a positive and a negative output has two sides, any other has one, so
+    that no node is walked once for each of its outputs.
+    """
+
+    def __init__(self, graph: Graph, catalog: NodeCatalog) -> None:
+        self.graph = graph
+        self.catalog = catalog
+        self._found: dict[str, dict[int, list[tuple[str, Link]]]] = {}
+
+    def forget(self, node_id: str) -> None:
+        """Read a node anew, because its inputs have changed."""
+        self._found.pop(node_id, None)
+
+    def side(self, link: Link) -> Link:
+        """The output that stands for all outputs of the node that come through the same inputs."""
+        info = self.catalog.get(self.graph[link.node].class_type)
+        return link if info is not None and len(_conditioning_outputs(info)) > 1 else Link(link.node, 0)
+
+    def sources(self, side: Link) -> list[tuple[str, Link]]:
+        """The inputs through which the conditioning at ``side`` came: those of its own side, where a node has two."""
+        found = self._found.setdefault(side.node, {})
+        if side.slot not in found:
+            found[side.slot] = self._read_sources(side)
+        return found[side.slot]
+
+    def _read_sources(self, side: Link) -> list[tuple[str, Link]]:
+        node = self.graph[side.node]
+        info = self.catalog.get(node.class_type)
+        if info is None:
+            return list(node.links())
+        inputs = [
+            (name, source)
+            for name, source in node.links()
+            if (kind := info.input_type(name)) is None
+            or type_matches(kind, "CONDITIONING")
+            or kind == "*"
+            or kind.startswith("COMFY_")
+        ]
+        outputs = _conditioning_outputs(info)
+        if len(outputs) < 2:
+            return inputs
+        own = "positive" if side.slot == outputs[0] else "negative"
+        named = [(name, source) for name, source in inputs if name.lower().startswith(own)]
+        if named:
+            return named
+        bypass = info.bypass_input(side.slot)
+        return [(name, source) for name, source in inputs if bypass is not None and name == bypass.name]
 
 
-def _collect(graph: Mapping[str, Node], catalog: NodeCatalog, link: Link, found: dict[str, None]) -> None:
-    """Add the ids of the encoders behind ``link`` to ``found``, nearest first."""
-    seen: set[Link] = set()
+class _Encoders:
+    """The encoders behind some outputs, each output's nearest first; what was walked is not walked again."""
+
+    def __init__(self, walk: _Walk) -> None:
+        self.nodes: dict[str, None] = {}
+        self._walk = walk
+        self._seen: set[Link] = set()
+
+    def add_behind(self, link: Link) -> None:
+        """Add the encoders behind an output."""
+        stack = [link]
+        while stack:
+            current = self._walk.side(stack.pop())
+            if current in self._seen:
+                continue
+            self._seen.add(current)
+            info = self._walk.catalog.get(self._walk.graph[current.node].class_type)
+            if info is not None and is_encoder(info):
+                self.nodes.setdefault(current.node)
+            stack.extend(source for _, source in reversed(self._walk.sources(current)))
+
+
+def _clone(walk: _Walk, link: Link, shared: set[str], clones: dict[Link, Link], copies: dict[str, str]) -> Link:
+    """Copy the nodes between ``link`` and the shared encoders, for the positive use; iterative, sources first.
+
+    Args:
+        walk: its graph takes the copies.
+        clones: takes, for each side that was walked, the output that stands for it in the positive prompt.
+        copies: takes, for each copy, the node that it is a copy of.
+    """
+    graph = walk.graph
     stack = [link]
     while stack:
-        current = stack.pop()
-        if current in seen:
-            continue
-        seen.add(current)
-        info = catalog.get(graph[current.node].class_type)
-        if info is not None and is_encoder(info):
-            found.setdefault(current.node)
-        stack.extend(source for _, source in reversed(_sources(graph, catalog, current)))
-
-
-def _clone(
-    graph: Graph,
-    catalog: NodeCatalog,
-    link: Link,
-    shared: set[str],
-    clones: dict[Link, Link],
-    copies: dict[str, str],
-) -> Link:
-    """Copy the nodes between ``link`` and the shared encoders, for the positive use; iterative, sources first."""
-    stack = [link]
-    while stack:
-        current = stack[-1]
-        sources = _sources(graph, catalog, current)
-        waiting = [source for _, source in sources if source not in clones and source != current]
-        if current not in clones and waiting:
-            stack.extend(waiting)
-            continue
-        stack.pop()
+        current = walk.side(stack[-1])
         if current in clones:
+            stack.pop()
             continue
-        changed = {name: clones[source] for name, source in sources if clones[source] != source}
+        sources = [(name, source, walk.side(source)) for name, source in walk.sources(current)]
+        waiting = {side: source for _, source, side in sources if side not in clones and side != current}
+        if waiting:
+            stack.extend(waiting.values())
+            continue
+        slot = stack.pop().slot
+        changed = {
+            name: Link(clones[side].node, source.slot)
+            for name, source, side in sources
+            if clones[side].node != source.node
+        }
         if not changed and current.node not in shared:
             clones[current] = current
             continue
-        copy = f"{current.node}+positive{current.slot or ''}"
+        copy = f"{current.node}+positive{slot or ''}"
         while copy in graph:
             copy += "'"
         copies[copy] = current.node
         graph[copy] = replace(graph[current.node], inputs={**graph[current.node].inputs, **changed})
         clones[current] = Link(copy, current.slot)
-    return clones[link]
+    return Link(clones[walk.side(link)].node, link.slot)
 
 
 def _conditioning_outputs(info: NodeInfo) -> list[int]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import itertools
 import json
 import operator
 from collections.abc import Iterable, Sequence
@@ -55,7 +56,11 @@ class Rewriter:
         self._noise: dict[str, list[NoiseInput]] = {}
         for item in noise:
             self._noise.setdefault(item.node, []).append(item)
-        self._relevant, self._noisy = self._analyse()
+        self._relevant: dict[str, int] = {}
+        self._relevant_links: dict[Link, int] = {}
+        self._noisy: dict[str, bool] = {}
+        self._analyse()
+        self._resolved: dict[tuple[Link, int], Link | None] = {}
         self._memo: dict[tuple[str, int, int, str | None], str] = {}
         self._ids: dict[str, str] = {}
         for node_id, digest in digests(original, target.node).items():
@@ -103,8 +108,13 @@ class Rewriter:
         relevant = self._relevant.get(node_id)
         if relevant is None:
             return {}
-        found = {self._build(node_id, mask, 0, None) for mask in {mask & relevant for mask in masks}}
+        distinct = {mask & relevant for mask in masks} if relevant else {0 for _ in itertools.islice(masks, 1)}
+        found = {self._build(node_id, mask, 0, None) for mask in distinct}
         return {digest: self.pool[digest] for digest in found}
+
+    def most_nodes(self, coalitions: int) -> int:
+        """At most so many different nodes are in so many coalitions."""
+        return sum(min(coalitions, 1 << relevant.bit_count()) for relevant in self._relevant.values())
 
     def _named(self, node: Node) -> Node:
         inputs = {
@@ -114,16 +124,21 @@ class Rewriter:
         return replace(node, inputs=inputs)
 
     def _resolve(self, link: Link, mask: int) -> Link | None:
-        """Follow the redirects of the absent players."""
+        """Follow the redirects of the absent players; what was followed once is remembered."""
+        row: list[tuple[Link, int]] = []
         current: Link | None = link
-        while current is not None:
-            for index, other in self._redirects.get(current, ()):
-                if not mask >> index & 1:
-                    current = other
-                    break
-            else:
-                return current
-        return None
+        while current is not None and current in self._redirects:
+            key = current, mask & self._relevant_links[current]
+            if key in self._resolved:
+                current = self._resolved[key]
+                break
+            row.append(key)
+            following = next((other for i, other in self._redirects[current] if not mask >> i & 1), current)
+            if following == current:
+                break
+            current = following
+        self._resolved.update(dict.fromkeys(row, current))
+        return current
 
     def _inputs(self, node_id: str, mask: int, offset: int, nonce: str | None) -> dict[str, Any]:
         """The node's inputs in a coalition, links still by base ids."""
@@ -191,37 +206,47 @@ class Rewriter:
         noisy = self._noisy[node_id]
         return node_id, mask & self._relevant[node_id], offset if noisy else 0, nonce if noisy else None
 
-    def _analyse(self) -> tuple[dict[str, int], dict[str, bool]]:
-        """For each node, the players that change it or anything upstream of it, and whether noise is upstream."""
+    def _analyse(self) -> None:
+        """Find, for each node and redirected link, the players that change it or what is upstream, and noise there.
+
+        A link that is redirected counts as a node of its own, which leads to all that it may become.
+        """
+        prefix = "redirect"
+        while any(node_id.startswith(prefix) for node_id in self._base):
+            prefix += "'"
+        names = {link: f"{prefix} {link.slot} {link.node}" for link in self._redirects}
         children: dict[str, Node] = {}
         own: dict[str, int] = {}
+
+        def add(name: str, relevant: int, links: Iterable[Link], *always: Link) -> None:
+            leads_to = [*always, *(Link(names[link], 0) if link in names else link for link in links)]
+            children[name] = Node("", {str(place): link for place, link in enumerate(leads_to)})
+            own[name] = relevant
+
+        for link, ways in self._redirects.items():
+            others = [other for _, other in ways if other is not None and other != link]
+            add(names[link], _bits(index for index, _ in ways), others, link)
         for node_id, node in self._base.items():
-            relevant, links = 0, []
+            links: list[Link] = []
+            players: list[int] = []
             for name, value in node.inputs.items():
-                values = [value]
-                for index, edited in self._edits.get((node_id, name), ()):
-                    relevant |= 1 << index
-                    values.append(edited)
-                for index, _ in self._texts.get((node_id, name), (None, []))[1]:
-                    relevant |= 1 << index
-                pending = [item for item in values if isinstance(item, Link)]
-                while pending:
-                    link = pending.pop()
-                    links.append(link)
-                    for index, other in self._redirects.get(link, ()):
-                        relevant |= 1 << index
-                        if other is not None:
-                            pending.append(other)
-            own[node_id] = relevant
-            children[node_id] = Node("", {str(position): link for position, link in enumerate(links)})
-        roots = [self._target.node, *(o.node for rules in self._redirects.values() for _, o in rules if o is not None)]
+                edits = self._edits.get((node_id, name), [])
+                players += [index for index, _ in edits]
+                players += [index for index, _ in self._texts.get((node_id, name), (None, []))[1]]
+                links += [item for item in (value, *(edited for _, edited in edits)) if isinstance(item, Link)]
+            add(node_id, _bits(players), links)
+        kept = (other.node for ways in self._redirects.values() for _, other in ways if other is not None)
         reach: dict[str, int] = {}
-        noisy: dict[str, bool] = {}
-        for node_id in topological_order(children, roots):
-            below = [link.node for _, link in children[node_id].links()]
-            reach[node_id] = functools.reduce(operator.or_, (reach[child] for child in below), own[node_id])
-            noisy[node_id] = node_id in self._noise or any(noisy[child] for child in below)
-        return reach, noisy
+        for name in topological_order(children, [self._target.node, *names.values(), *kept]):
+            below = [link.node for _, link in children[name].links()]
+            reach[name] = functools.reduce(operator.or_, (reach[child] for child in below), own[name])
+            self._noisy[name] = name in self._noise or any(self._noisy[child] for child in below)
+        self._relevant_links = {link: reach.pop(name) for link, name in names.items()}
+        self._relevant = reach
+
+
+def _bits(places: Iterable[int]) -> int:
+    return functools.reduce(operator.or_, (1 << place for place in places), 0)
 
 
 def digests(graph: Graph, root: str) -> dict[str, str]:
@@ -248,11 +273,14 @@ def structural_digest(node: Node) -> str:
     return hashlib.sha256("\n".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
 
 
+_ENCODER = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=str)
+
+
 def _canonical(value: Any) -> str:
     """One JSON text for equal values, without line feeds."""
     if isinstance(value, str):
         return _canonical_string(value)
-    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=str)
+    return _ENCODER.encode(value)
 
 
 @functools.lru_cache(maxsize=4096)

@@ -20,17 +20,25 @@ class StackEntry:
     off: tuple[tuple[str, Any], ...]
 
 
+POWER_LOADER = "Power Lora Loader (rgthree)"
+"""A stack whose rows are inputs that hold a file name and a switch."""
+
 NAMED_SLOTS = {
-    "Lora Loader Stack (rgthree)": re.compile(r"lora_(\d+)"),
-    "LoRA Stacker": re.compile(r"lora_name_(\d+)"),
-    "CR LoRA Stack": re.compile(r"lora_name_(\d+)"),
+    "Lora Loader Stack (rgthree)": re.compile(r"lora_(\d{1,9})"),
+    "LoRA Stacker": re.compile(r"lora_name_(\d{1,9})"),
+    "CR LoRA Stack": re.compile(r"lora_name_(\d{1,9})"),
 }
 """Stacks whose slots are inputs of a file name each, switched off by the name ``None``."""
 
 
+def is_stack(node: Node) -> bool:
+    """Whether a node is a known stack."""
+    return node.class_type == POWER_LOADER or node.class_type in NAMED_SLOTS
+
+
 def stack_entries(node: Node) -> list[StackEntry] | None:
     """The entries of a known stack node that are switched on; None if the node is no known stack."""
-    if node.class_type == "Power Lora Loader (rgthree)":
+    if node.class_type == POWER_LOADER:
         return [
             StackEntry(name.rpartition("_")[2], value["lora"], ((name, {**value, "on": False}),))
             for name, value in node.inputs.items()

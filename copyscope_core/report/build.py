@@ -1,6 +1,6 @@
-"""The report: how it is built from an evaluation and its provenance, written, read, and told as text.
+"""Builds the report from an evaluation and its provenance, and writes it as ``report.json``.
 
-Its schema is in ``report_schema.py``; its HTML is made by ``report_html.py``.
+Its schema is in ``schema``; its page is made in ``html``.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from .. import __version__
 from ..errors import CopyScopeError, GameError, describe
 from ..evaluation.evaluate import Caution, Evaluation
 from ..evaluation.uncertainty import ONE_SEED
-from ..files.atomic import read_plain, write_json_atomic
+from ..files.atomic import write_json_atomic
+from .report import Report
 from .results import (
     coalition_results,
     differences,
@@ -32,7 +33,6 @@ from .results import (
     uncertainty_record,
 )
 from .schema import (
-    SCHEMA_VERSION,
     CanaryResult,
     Component,
     ImageFile,
@@ -41,16 +41,10 @@ from .schema import (
     PlayerInfo,
     Record,
     Reference,
-    Report,
     ReportWarning,
     SamplingRecord,
     UnmeasuredComponent,
 )
-from .text import summary_text
-
-__all__ = ["Report", "build_report", "describe_environment", "load_report", "plain", "summary_text", "write_report"]
-
-_MAX_BYTES = 1 << 30
 
 _R = TypeVar("_R", bound=Record)
 _C = TypeVar("_C", bound=Component)
@@ -121,7 +115,7 @@ def build_report(
     moment = (created or datetime.now(timezone.utc)).astimezone(timezone.utc)
     return Report(
         created=moment.isoformat(timespec="seconds").replace("+00:00", "Z"),
-        headline=headline(evaluation, results),
+        headline=headline(evaluation.distance_name, results),
         distance=evaluation.distance_name,
         players=results,
         coalitions=coalition_results(evaluation, folders or {}, files),
@@ -177,22 +171,6 @@ def write_report(report: Report, folder: Path) -> Path:
     path = folder / "report.json"
     write_json_atomic(path, report.model_dump(mode="json"))
     return path
-
-
-def load_report(path: Path) -> Report:
-    """Read a report.json.
-
-    Raises:
-        CopyScopeError: the file is missing, no JSON, or no report of this schema version.
-    """
-    try:
-        return Report.model_validate_json(read_plain(path, _MAX_BYTES))
-    except OSError as error:
-        raise CopyScopeError(
-            f"The report {path} cannot be read ({error.strerror or error}); check its name."
-        ) from error
-    except ValidationError as error:
-        raise CopyScopeError(f"{path} is no CopyScope report of schema {SCHEMA_VERSION}: {describe(error)}.") from error
 
 
 def plain(value: Any) -> Any:

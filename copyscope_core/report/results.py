@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..distances.registry import DISTANCES
+from ..distances.registry import DISTANCES, DistanceName
 from ..evaluation.evaluate import Evaluation
 from ..game.coalitions import members
 from ..game.statistics import DRAWS, LEVEL, RESAMPLING_SEED
@@ -141,9 +141,9 @@ def uncertainty_record(evaluation: Evaluation) -> UncertaintyRecord | None:
     )
 
 
-def headline(evaluation: Evaluation, players: Sequence[PlayerResult]) -> str:
+def headline(distance: DistanceName, players: Sequence[PlayerResult]) -> str:
     """The answer in one or two sentences, no surer than the intervals allow."""
-    info = DISTANCES[evaluation.distance_name]
+    info = DISTANCES[distance]
     best = max(players, key=lambda player: player.shapley)
     if all(player.shapley == 0 for player in players):
         return "No component changes how near the images are to the reference."

@@ -252,10 +252,10 @@ class ReportWarning(Record):
         return {"message": data} if isinstance(data, str) else data
 
 
-class Report(Record):
+class ReportData(Record):
     """A CopyScope report."""
 
-    schema_version: Literal["1.0", "1.1", "1.2"] = SCHEMA_VERSION
+    schema_version: Literal["1.2"] = SCHEMA_VERSION
     statement: str = STATEMENT
     created: str = Field(description="When, UTC, ISO 8601.")
     headline: str = Field(description="The answer in one sentence.")

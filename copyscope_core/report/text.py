@@ -6,7 +6,7 @@ import unicodedata
 from collections.abc import Sequence
 
 from ..distances.registry import DISTANCES
-from .schema import CoalitionResult, PlayerResult, Report
+from .schema import CoalitionResult, PlayerResult, ReportData
 
 NAME_COLUMNS = 40
 TITLE_COLUMNS = 30
@@ -87,12 +87,12 @@ def coalition_title(coalition: CoalitionResult, names: Sequence[str]) -> str:
     return " + ".join(clip(name, TITLE_COLUMNS) for name in present)
 
 
-def distance_of(report: Report, coalition: CoalitionResult) -> float | None:
-    """The distance in use; reports of schema 1.0 have FID alone."""
+def distance_of(report: ReportData, coalition: CoalitionResult) -> float | None:
+    """A coalition's distance in use; None where a kernel distance is not defined."""
     return coalition.fid if report.distance == "fid" else coalition.distance
 
 
-def whole(report: Report) -> str:
+def whole(report: ReportData) -> str:
     """What all players do together, as a sentence."""
     info = DISTANCES[report.distance]
     ends = [distance_of(report, coalition) for coalition in (report.coalitions[0], report.coalitions[-1])]
@@ -105,7 +105,7 @@ def whole(report: Report) -> str:
     return f"All components together take the {info.label} from {before} to {after}."
 
 
-def not_told_apart(report: Report) -> list[tuple[str, str]]:
+def not_told_apart(report: ReportData) -> list[tuple[str, str]]:
     """Pairs of players that cannot be told apart, the larger φ first; those without any effect left out."""
     ranked = [player for player in report.ranked() if not player.no_effect]
     return [
@@ -116,7 +116,7 @@ def not_told_apart(report: Report) -> list[tuple[str, str]]:
     ]
 
 
-def summary_text(report: Report) -> str:
+def summary_text(report: ReportData) -> str:
     """The report as plain text, for a terminal or a node's body."""
     info = DISTANCES[report.distance]
     digits = max(2, info.digits)

@@ -18,7 +18,8 @@ from ..files.atomic import (
     sync_folder,
     write_synced,
 )
-from ..files.images import MAX_FILE_BYTES, describe_defects, image_of
+from ..files.images import MAX_FILE_BYTES, image_of
+from ..files.pixels import describe_defects
 from .storage import IMAGE_NAME, ImageStorage
 
 ENTRY_FILE = "entry.json"

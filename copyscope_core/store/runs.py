@@ -16,6 +16,7 @@ import platformdirs
 from filelock import FileLock, Timeout
 
 from ..errors import StoreError
+from ..features.extractor import SUFFIX as FEATURE_SUFFIX
 from ..files.atomic import TEMPORARY_SUFFIX, disk_errors, read_plain, write_json_atomic
 from .entry import ENTRY_FILE
 from .lock import LOCK_FILE
@@ -30,7 +31,7 @@ REPORT_FILES = ("report.json", "report.html", "chart.svg", "chart.png", WORKFLOW
 _HEX64 = r"[0-9a-f]{64}"
 _ENTRY_DIR = re.compile(_HEX64 + r"\Z")
 _ENTRY_FILES = re.compile(r"(?:[0-9]{4,9}\.png|" + re.escape(ENTRY_FILE) + r")\Z")
-_FEATURE_FILES = re.compile(_HEX64 + r"\.npy\Z|\." + _HEX64 + r"\.npy\.[0-9a-f]{32}\.tmp\Z")
+_FEATURE_FILES = re.compile(_HEX64 + re.escape(FEATURE_SUFFIX) + r"\Z")
 _LOG = logging.getLogger(__name__)
 
 

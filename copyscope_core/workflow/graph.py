@@ -72,9 +72,7 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise WorkflowError(f"The workflow {path} cannot be read ({error.strerror}); check its name.") from error
-    except (UnicodeDecodeError, ValueError, RecursionError) as error:
-        if isinstance(error, WorkflowError):
-            raise
+    except (ValueError, RecursionError) as error:
         raise WorkflowError(
             f"The workflow {path} is not JSON ({_short(error)}); export it from ComfyUI with Workflow → Export (API)."
         ) from error
@@ -102,7 +100,7 @@ def parse_graph(data: Any) -> Graph:
         if not isinstance(raw, Mapping) or not isinstance(raw.get("class_type"), str):
             raise WorkflowError(f"Node {node_id!r} of the workflow has no class_type; export it with Export (API).")
         inputs = raw.get("inputs", {})
-        if not _bounded(inputs):
+        if is_nested_deeper(inputs, MAX_DEPTH):
             raise WorkflowError(f"An input of node {node_id!r} ({raw['class_type']}) is nested too deeply.")
         if not isinstance(inputs, Mapping):
             raise WorkflowError(f"The inputs of node {node_id!r} ({raw['class_type']}) are not a JSON object.")
@@ -184,10 +182,10 @@ def consumers(graph: Mapping[str, Node]) -> dict[Link, list[tuple[str, str]]]:
     return uses
 
 
-def _bounded(value: Any) -> bool:
-    """Whether a JSON value is nested at most ``MAX_DEPTH`` deep; iterative."""
+def is_nested_deeper(value: Any, depth: int) -> bool:
+    """Whether a JSON value has more than ``depth`` levels, the innermost values being one of them; iterative."""
     level = [value]
-    for _ in range(MAX_DEPTH):
+    for _ in range(depth):
         level = [
             child
             for item in level
@@ -195,8 +193,16 @@ def _bounded(value: Any) -> bool:
             for child in (item.values() if isinstance(item, Mapping) else item)
         ]
         if not level:
-            return True
-    return False
+            return False
+    return True
+
+
+def uses_by_node(graph: Mapping[str, Node]) -> dict[str, dict[Link, list[tuple[str, str]]]]:
+    """``consumers``, gathered by the node that is used."""
+    found: dict[str, dict[Link, list[tuple[str, str]]]] = {}
+    for link, uses in consumers(graph).items():
+        found.setdefault(link.node, {})[link] = uses
+    return found
 
 
 def _short(error: Exception) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import json
 import re
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
@@ -45,6 +46,11 @@ class InputInfo:
         """Whether the input is a socket rather than a widget."""
         return self.type not in WIDGET_TYPES
 
+    @functools.cached_property
+    def offered(self) -> frozenset[str]:
+        """The options as a set; empty where the server gave none."""
+        return frozenset(self.options or ())
+
 
 @dataclass(frozen=True)
 class NodeInfo:
@@ -59,19 +65,23 @@ class NodeInfo:
 
     def input(self, name: str) -> InputInfo | None:
         """The input of this name, or None (dynamic inputs are not listed)."""
-        return next((item for item in self.inputs if item.name == name), None)
+        return self._by_name.get(name)
 
     def input_type(self, name: str) -> str | None:
+        """The type of the input of this name, or None."""
         item = self.input(name)
         return item.type if item else None
 
     def output_type(self, slot: int) -> str | None:
+        """The type of an output, or None if there is no such output."""
         return self.outputs[slot] if 0 <= slot < len(self.outputs) else None
 
     def has_input(self, *types: str) -> bool:
-        return any(type_matches(item.type, wanted) for item in self.inputs for wanted in types)
+        """Whether an input takes one of these types."""
+        return not self._accepted.isdisjoint(types)
 
     def has_output(self, *types: str) -> bool:
+        """Whether an output is of one of these types."""
         return any(output in types for output in self.outputs)
 
     def bypass_input(self, slot: int) -> InputInfo | None:
@@ -87,6 +97,14 @@ class NodeInfo:
         if slot < len(sockets) and type_matches(sockets[slot].type, wanted):
             return sockets[slot]
         return next((item for item in sockets if type_matches(item.type, wanted)), None)
+
+    @functools.cached_property
+    def _by_name(self) -> dict[str, InputInfo]:
+        return {item.name: item for item in reversed(self.inputs)}  # of several of one name, the first
+
+    @functools.cached_property
+    def _accepted(self) -> frozenset[str]:
+        return frozenset(kind for item in self.inputs for kind in (item.type, *item.type.split(",")))
 
 
 class NodeCatalog:
@@ -153,13 +171,14 @@ def _parse(class_type: str, raw: Mapping[str, Any]) -> NodeInfo:
             if isinstance(listed, (list, tuple))
             else list(specs)
         )
-        for name in [*names, *(name for name in specs if name not in names)]:
+        known = set(names)
+        for name in [*names, *(name for name in specs if name not in known)]:
             inputs.append(_parse_input(name, specs[name], group == "optional"))
     return NodeInfo(
         class_type,
         tuple(inputs),
         tuple(
-            str(item) if not isinstance(item, list) else "COMBO"
+            type_name(item) if not isinstance(item, list) else "COMBO"
             for item in (outputs if isinstance(outputs, (list, tuple)) else ())
         ),
         output_node=bool(raw.get("output_node")),
@@ -173,12 +192,17 @@ def mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
+def type_name(value: Any) -> str:
+    """A type or option as text; of what is neither text nor number, which a server may send too, the beginning."""
+    return value if isinstance(value, str) else reprlib.repr(value)
+
+
 def _parse_input(name: str, spec: Any, optional: bool) -> InputInfo:
     kind = spec[0] if isinstance(spec, (list, tuple)) and spec else spec
     extra = spec[1] if isinstance(spec, (list, tuple)) and len(spec) > 1 and isinstance(spec[1], Mapping) else {}
     options: tuple[str, ...] | None = None
     listed = kind if isinstance(kind, (list, tuple)) else extra.get("options")
     if isinstance(listed, (list, tuple)):
-        options = tuple(str(item) for item in listed)
-    type_name = "COMBO" if isinstance(kind, (list, tuple)) else str(kind)
-    return InputInfo(name, type_name, optional, options, bool(extra.get("image_upload")))
+        options = tuple(type_name(item) for item in listed)
+    type_of_input = "COMBO" if isinstance(kind, (list, tuple)) else type_name(kind)
+    return InputInfo(name, type_of_input, optional, options, bool(extra.get("image_upload")))

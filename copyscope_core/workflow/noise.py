@@ -45,18 +45,19 @@ def noise_inputs(graph: Mapping[str, Node], catalog: NodeCatalog) -> list[NoiseI
         WorkflowError: a seed is computed by other nodes; both nodes are named.
     """
     found = []
+    constants = Constants(graph)
     for node_id, node in graph.items():
         info = catalog.get(node.class_type)
         if info is not None and not info.has_output(*NOISY_OUTPUTS):
             continue
-        if constant(graph, node.inputs.get("add_noise")) in ("disable", False):
+        if constants.of(node.inputs.get("add_noise")) in ("disable", False):
             continue
         for name in SEED_INPUTS:
             if name not in node.inputs:
                 continue
             if info is not None and info.input_type(name) not in ("INT", None):
                 continue
-            seed = constant(graph, node.inputs[name])
+            seed = constants.of(node.inputs[name])
             if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
                 link = node.inputs[name]
                 origin = (
@@ -73,33 +74,48 @@ def noise_inputs(graph: Mapping[str, Node], catalog: NodeCatalog) -> list[NoiseI
 def untouched_seeds(graph: Mapping[str, Node], noise: list[NoiseInput]) -> list[str]:
     """Nodes that hold a seed which is not shifted although it may make noise: it reaches samplers through a pipe."""
     known = {item.node for item in noise}
+    constants = Constants(graph)
     return [
         f"{node_id} ({node.class_type})"
         for node_id, node in graph.items()
         if node_id not in known
         and not PRIMITIVE.search(node.class_type)
-        and constant(graph, node.inputs.get("add_noise")) not in ("disable", False)
+        and constants.of(node.inputs.get("add_noise")) not in ("disable", False)
         and any(isinstance(node.inputs.get(name), int) for name in SEED_INPUTS)
     ]
 
 
-def constant(graph: Mapping[str, Node], value: Any) -> Any:
-    """A constant, or the constant that a link resolves to through primitive nodes; None where it is computed.
+class Constants:
+    """The constants of one graph's inputs, linked ones followed through primitive nodes.
 
     A primitive is a node that says so by its name (Primitive, Constant, Literal, Seed, …) and has exactly one input
-    that is no front-end setting.
+    that is no front-end setting. Each is followed once, so that a long row of them costs no more than its length.
     """
-    for _ in range(len(graph) + 1):
-        if not isinstance(value, Link):
-            return value
-        if not PRIMITIVE.search(graph[value.node].class_type):
+
+    def __init__(self, graph: Mapping[str, Node]) -> None:
+        self._graph = graph
+        self._known: dict[str, Any] = {}
+
+    def of(self, value: Any) -> Any:
+        """A constant, or the constant that a link leads to; None where other nodes compute it."""
+        passed: list[str] = []
+        while isinstance(value, Link):
+            if value.slot != 0:
+                value = None
+            elif value.node in self._known:
+                value = self._known[value.node]
+                break
+            else:
+                passed.append(value.node)
+                self._known[value.node] = None  # until it is known; in a circle it stays so
+                value = self._only_input(self._graph[value.node])
+        for node_id in passed:
+            self._known[node_id] = value
+        return value
+
+    @staticmethod
+    def _only_input(node: Node) -> Any:
+        if not PRIMITIVE.search(node.class_type):
             return None
-        inputs = {
-            name: item
-            for name, item in graph[value.node].inputs.items()
-            if name != "control_after_generate" and item is not None
-        }
-        if len(inputs) != 1 or value.slot != 0:
-            return None
-        value = next(iter(inputs.values()))
-    return None
+        inputs = [item for name, item in node.inputs.items() if name != "control_after_generate" and item is not None]
+        return inputs[0] if len(inputs) == 1 else None

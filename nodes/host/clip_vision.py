@@ -16,7 +16,7 @@ from comfy.clip_vision import ClipVisionModel
 
 from ...copyscope_core.features.extractor import Features
 from ...copyscope_core.features.inception import full_precision
-from ...copyscope_core.files.images import Pixels
+from ...copyscope_core.files.pixels import Pixels
 
 _known: WeakKeyDictionary[ClipVisionModel, tuple[str, int]] = WeakKeyDictionary()
 """Digest and dimension of the models that were used."""

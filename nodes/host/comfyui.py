@@ -1,4 +1,4 @@
-"""What CopyScope asks of the ComfyUI it runs in: node classes, folders, files, hashes, versions, device."""
+"""What CopyScope needs from the ComfyUI that it runs in: node classes, folders, files, hashes, versions, device."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def runs_folder() -> Path:
 
 
 def run_context(nodes: Iterable[Node], display_id: str) -> RunContext:
-    """What the coalitions' images depend on beside their graphs; hashes every file that their nodes name.
+    """What the coalitions' images depend on apart from their graphs; hashes every file that their nodes name.
 
     Raises:
         StoreError: a file cannot be read.
@@ -181,6 +181,16 @@ def input_subfolders() -> list[str]:
     return sorted(path.relative_to(root).as_posix() for path in folders if not path.is_symlink())
 
 
+def running_prompt() -> Mapping[str, Any] | None:
+    """The nodes of the prompt that runs; None where ComfyUI's queue does not tell.
+
+    For fingerprints, which ComfyUI asks for without showing the prompt.
+    """
+    queue = getattr(PromptServer.instance, "prompt_queue", None)
+    running = list(getattr(queue, "currently_running", {}).values())
+    return running[0][2] if len(running) == 1 else None
+
+
 def say(text: str, display_id: str) -> None:
     """Show a line of progress on a node, and stop if the user has interrupted."""
     comfy.model_management.throw_exception_if_processing_interrupted()
@@ -199,7 +209,7 @@ def _hash_named(name: str, display_id: str) -> str | None:
         return _hash_files(name, model_paths(name), display_id)
     try:
         path = input_image_path(name)
-    except (ValueError, OSError):  # no such image: most likely a text that ends like a file's name
+    except (HostError, ValueError, OSError):  # no such image: most likely a text that ends like a file's name
         return None
     return hash_cache().sha256(path)
 

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 import comfy.utils
 
 from ...copyscope_core.errors import StoreError
-from ...copyscope_core.plan.plan import Plan
-from ...copyscope_core.plan.steps import Step, StepKeys, run_nonce
+from ...copyscope_core.planning.plan import Plan
+from ...copyscope_core.planning.steps import Step, StepKeys, run_nonce
 from ...copyscope_core.store.keys import RunContext
 from ...copyscope_core.store.run_store import RunStore
 from ...copyscope_core.workflow.graph import Graph, Link
@@ -25,7 +25,7 @@ from ...copyscope_core.workflow.node_info import is_image_file
 from ..host import comfyui
 
 if TYPE_CHECKING:
-    from ...copyscope_core.audit.reporting import StoredAudit
+    from ...copyscope_core.auditing.reporting import StoredAudit
     from ...copyscope_core.evaluation.measure import ImageSummary
 
 PURPOSES = {"repeat": "second run", "canary": "once again at the end"}
@@ -102,7 +102,7 @@ class GraphRun:
         Raises:
             StoreError: an entry is gone from the run folder.
         """
-        from ...copyscope_core.audit.reporting import StoredAudit  # when used: ComfyUI's start stays short
+        from ...copyscope_core.auditing.reporting import StoredAudit  # when used: ComfyUI's start stays short
 
         entries = {}
         for step in self.steps:

@@ -13,8 +13,8 @@ from comfy_execution.graph_utils import GraphBuilder
 
 from ...copyscope_core.errors import HostError
 from ...copyscope_core.game.design import Design
-from ...copyscope_core.plan.plan import Plan, make_plan
-from ...copyscope_core.plan.steps import Step, StepKeys
+from ...copyscope_core.planning.plan import Plan, make_plan
+from ...copyscope_core.planning.steps import Step, StepKeys
 from ...copyscope_core.settings import AuditSettings
 from ...copyscope_core.store.run_store import RunStore
 from ...copyscope_core.workflow.graph import Link, parse_graph, to_json

@@ -23,7 +23,8 @@ import numpy as np
 
 from copyscope_core.distances.registry import Coalitions, measure_distances
 from copyscope_core.features.extractor import FeatureCache, InceptionExtractor
-from copyscope_core.files.images import match_reference, pixel_hash, read_image
+from copyscope_core.files.images import read_image
+from copyscope_core.files.pixels import match_reference, pixel_hash
 from studies.planted.games import LORAS, PROMPTS, WORKS, Cast, Game, draw_games, lora
 from studies.planted.run import report_path, run_games, sharp
 

@@ -20,7 +20,8 @@ from skimage.metrics import structural_similarity
 from copyscope_core.errors import GameError
 from copyscope_core.evaluation.evaluate import Evaluation, evaluate
 from copyscope_core.features.extractor import FeatureCache, InceptionExtractor
-from copyscope_core.files.images import Pixels, match_reference, pixel_hash, read_image
+from copyscope_core.files.images import read_image
+from copyscope_core.files.pixels import Pixels, match_reference, pixel_hash
 from copyscope_core.game.shapley import shapley_values
 from studies.planted.games import SIZE, WORKS, Game
 from studies.planted.run import report_path, sharp, soft

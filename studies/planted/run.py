@@ -13,8 +13,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from copyscope_core.audit.audit import Audit
-from copyscope_core.audit.runner import Server
+from copyscope_core.auditing.audit import Audit
+from copyscope_core.auditing.runner import Server
 from copyscope_core.comfyui.client import ComfyClient
 from copyscope_core.comfyui.host import ManagedHost
 from copyscope_core.comfyui.model_files import LocalModels
@@ -24,8 +24,9 @@ from copyscope_core.evidence.publish import ReportOptions
 from copyscope_core.features.extractor import InceptionExtractor
 from copyscope_core.files.atomic import write_json_atomic
 from copyscope_core.files.hashes import HashCache
-from copyscope_core.files.images import match_reference, read_image
-from copyscope_core.plan.plan import make_plan
+from copyscope_core.files.images import read_image
+from copyscope_core.files.pixels import match_reference
+from copyscope_core.planning.plan import make_plan
 from copyscope_core.workflow.graph import parse_graph
 from copyscope_core.workflow.node_info import NodeCatalog
 from studies.planted.games import COPY, NO_EFFECT, SIZE, Game, loras_to_copy

@@ -49,17 +49,19 @@ def comfy(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     """A ComfyUI on the CPU with this pack, shared by the browser tests."""
     require_host()
     base_dir = tmp_path_factory.mktemp("comfy-browser")
-    frontend.write_settings(base_dir)
     with start_server(base_dir) as server:
         yield server
 
 
 @pytest.fixture
 def page(browser: Browser, comfy: Server) -> Iterator[Page]:
-    """The front end, open and ready."""
-    page = frontend.open_frontend(browser, comfy.url)
-    yield page
-    page.context.close()
+    """The front end, open and ready; at the end no script has failed, and the pack has behaved."""
+    page = frontend.open_frontend(browser, comfy)
+    try:
+        yield page
+        frontend.check(page)
+    finally:
+        page.context.close()
 
 
 @pytest.fixture(scope="session")
@@ -69,7 +71,6 @@ def studio(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     base_dir = tmp_path_factory.mktemp("comfy-studio")
     workflow_models.make_files(base_dir / "models")
     workflow_models.make_reference(base_dir / "input")
-    frontend.write_settings(base_dir)
     try:
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("OMP_NUM_THREADS", "1")  # as fast for models this small, and faster on a busy machine
@@ -81,7 +82,11 @@ def studio(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 @pytest.fixture
 def studio_page(browser: Browser, studio: Server) -> Iterator[Page]:
-    """The front end of that ComfyUI, open and ready."""
-    page = frontend.open_frontend(browser, studio.url, height=1200)
-    yield page
-    page.context.close()
+    """The front end of that ComfyUI, open and ready, without stored audits; the same at the end."""
+    shutil.rmtree(studio.base_dir / "output" / "copyscope", ignore_errors=True)
+    page = frontend.open_frontend(browser, studio, height=1200)
+    try:
+        yield page
+        frontend.check(page)
+    finally:
+        page.context.close()

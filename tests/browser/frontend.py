@@ -1,9 +1,10 @@
 """Drives ComfyUI's own front end in headless Chromium.
 
-page = open_frontend(browser, server.url)      # no dialog in the way, nothing but the server reachable
+page = open_frontend(browser, server)          # as after the first start; nothing but the server reachable
 load_ui(page, ui)                              # what opening a workflow file does
 graph_to_prompt(page)                          # what Run would send
 screenshot(page, "report-node")                # test-artifacts/report-node.png
+check(page)                                    # no error, nothing asked outside, nothing deprecated
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from hostutil import ARTIFACTS
+from hostutil import ARTIFACTS, Server
 from playwright.sync_api import Browser, Page
 
 CHROMIUM_FLAGS = [
@@ -32,9 +33,27 @@ QUIET_SETTINGS = {
     "Comfy.TutorialCompleted": True,  # or the templates dialog opens
     "Comfy.Workflow.ShowMissingModelsWarning": False,
     "Comfy.Workflow.ShowMissingNodesWarning": False,
+    "Comfy.VueNodes.Enabled": False,
     "Comfy.VueNodes.AutoScaleLayout": False,
     "LiteGraph.Canvas.MinFontSizeForLOD": 0,  # text stays in screenshots of large graphs
 }
+PACK = "/extensions/copyscope/"
+"""What the address of each of the pack's files holds."""
+
+WATCH = """() => {
+    Error.stackTraceLimit = 100
+    const found = (window.copyscopeDeprecations = [])
+    for (const level of ['log', 'info', 'warn', 'error']) {
+        const write = console[level]
+        console[level] = function (...said) {
+            const text = said.map(String).join(' ')
+            const told = `${text}\\n${new Error().stack}`
+            if (/deprecat/i.test(text) && told.includes('PACK')) found.push(told)
+            return write.apply(this, said)
+        }
+    }
+}""".replace("PACK", PACK)
+"""Keeps what the console says is deprecated and was called from a file of the pack."""
 
 
 def find_chromium() -> str | None:
@@ -53,45 +72,80 @@ def write_settings(base_dir: Path, **settings: Any) -> None:
     path.write_text(json.dumps({**QUIET_SETTINGS, **settings}), encoding="utf-8")
 
 
-def open_frontend(browser: Browser, url: str, *, width: int = 1400, height: int = 900) -> Page:
-    """A page with the front end ready. Requests to other hosts are refused and kept in ``external_requests(page)``."""
+def start_afresh(server: Server, **settings: Any) -> None:
+    """Takes the server back to where it was when it started: settings, queue, history, what the executor has kept."""
+    write_settings(server.base_dir, **settings)
+    server.post("/queue", {"clear": True})
+    server.post("/interrupt", {})
+    server.post("/history", {"clear": True})
+    server.post("/free", {"free_memory": True, "unload_models": False})
+
+
+def open_frontend(
+    browser: Browser, server: Server, *, width: int = 1400, height: int = 900, settings: dict[str, Any] | None = None
+) -> Page:
+    """A page with the front end ready, on a server without traces of an earlier page.
+
+    Requests to other hosts are refused; those that a file of the pack made are kept in ``external_requests(page)``.
+    What the front end itself asks for (releases, models that its own workflow lacks) is none of the pack's doing.
+    """
+    start_afresh(server, **(settings or {}))
     context = browser.new_context(viewport={"width": width, "height": height}, service_workers="block")
+    context.add_init_script(f"({WATCH})()")
     page = context.new_page()
-    host = urlsplit(url).netloc
+    host = urlsplit(server.url).netloc
     refused: list[str] = []
     errors: list[str] = []
 
-    def route(route: Any) -> None:
-        target = urlsplit(route.request.url)
-        if target.scheme in ("http", "https") and target.netloc != host:
-            refused.append(route.request.url)
-            route.abort()
-        else:
-            route.continue_()
+    def is_outside(url: str) -> bool:
+        target = urlsplit(url)
+        return target.scheme in ("http", "https", "ws", "wss") and target.netloc != host
 
-    page.route("**/*", route)
+    def requested(event: dict[str, Any]) -> None:
+        if is_outside(event["request"]["url"]) and PACK in json.dumps(event["initiator"]):
+            refused.append(event["request"]["url"])
+
+    page.route("**/*", lambda route: route.abort() if is_outside(route.request.url) else route.continue_())
+    network = context.new_cdp_session(page)
+    network.on("Network.requestWillBeSent", requested)
+    network.send("Network.enable")
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.refused, page.errors = refused, errors  # type: ignore[attr-defined]
-    page.goto(url)
-    page.wait_for_function("() => window.app?.graph && window.app?.extensionManager?.setting", timeout=90_000)
-    page.wait_for_function("() => document.querySelector('#graph-canvas, canvas')", timeout=90_000)
-    page.wait_for_timeout(1000)
-    close_dialogs(page)
+    page.goto(server.url)
+    wait_until_ready(page)
     return page
 
 
-def external_requests(page: Page) -> list[str]:
-    """Addresses outside the server that the page asked for (and was refused).
+def wait_until_ready(page: Page) -> None:
+    """Waits until the front end that is being loaded can be used."""
+    page.wait_for_function("() => window.app?.graph && window.app?.extensionManager?.setting", timeout=90_000)
+    page.wait_for_function("() => document.querySelector('#graph-canvas, canvas')", timeout=90_000)
+    page.evaluate("() => { LiteGraph.alwaysRepeatWarnings = true }")  # the front end's own use may come first
+    page.wait_for_timeout(1000)
+    close_dialogs(page)
 
-    The front end's own question for ComfyUI releases is not among them.
-    """
-    refused: list[str] = page.refused  # type: ignore[attr-defined]
-    return [url for url in refused if urlsplit(url).netloc != "api.comfy.org"]
+
+def external_requests(page: Page) -> list[str]:
+    """Addresses outside the server that a file of the pack asked for (and was refused)."""
+    return page.refused  # type: ignore[attr-defined, no-any-return]
 
 
 def page_errors(page: Page) -> list[str]:
     """Uncaught errors of the page's scripts since it was opened."""
     return page.errors  # type: ignore[attr-defined, no-any-return]
+
+
+def deprecations(page: Page) -> list[str]:
+    """Warnings of a deprecated use by a file of the pack, each with its stack."""
+    found: list[str] = page.evaluate("() => window.copyscopeDeprecations ?? []")
+    return found
+
+
+def check(page: Page) -> None:
+    """Asserts that no script failed, and that the pack asked nothing outside and used nothing deprecated."""
+    assert page_errors(page) == []
+    assert external_requests(page) == []
+    assert deprecations(page) == []
 
 
 def close_dialogs(page: Page) -> None:
@@ -146,7 +200,8 @@ def missing_nodes(page: Page) -> list[str]:
     types: list[str] = page.evaluate(
         """() => {
             const graphs = [window.app.graph, ...(window.app.graph.subgraphs?.values() ?? [])]
-            return graphs.flatMap((graph) => graph.nodes).filter((node) => node.has_errors).map((node) => node.type)
+            return graphs.flatMap((graph) => graph.nodes)
+                .filter((node) => !LiteGraph.registered_node_types[node.type]).map((node) => node.type)
         }"""
     )
     return types
@@ -168,35 +223,26 @@ def screenshot(page: Page, name: str, *, fit: bool = True) -> Path:
     return path
 
 
-def frame_graph(page: Page, width: int) -> dict[str, float]:
-    """Shows the whole graph, and nothing else, in a view of this width; gives the rectangle to photograph."""
-    height = page.evaluate(
-        """([width, margin]) => {
-            const boxes = [...window.app.graph.nodes, ...window.app.graph.groups].map((item) => item.boundingRect)
-            const [left, top] = [0, 1].map((axis) => Math.min(...boxes.map((box) => box[axis])) - margin)
-            const [right, bottom] = [0, 1].map((axis) => Math.max(...boxes.map((b) => b[axis] + b[axis + 2])) + margin)
-            window.copyscopeFrame = { left, top, scale: width / (right - left) }
-            return Math.ceil((bottom - top) * window.copyscopeFrame.scale)
-        }""",
-        [width, 20],
-    )
+def close_up(page: Page, node_id: int, size: tuple[int, int], width: int) -> None:
+    """Shows a node of this size in the graph ``width`` pixels wide on the screen, and nothing above it."""
+    scale = width / size[0]
     page.evaluate("() => { window.app.extensionManager.focusMode = true }")
-    page.set_viewport_size({"width": width + 80, "height": int(height) + 80})
+    page.set_viewport_size({"width": width + 80, "height": int((size[1] + 80) * scale)})
     page.wait_for_timeout(500)
     page.evaluate(
-        """() => {
-            const { left, top, scale } = window.copyscopeFrame
+        """([id, size, scale]) => {
+            const node = window.app.graph.getNodeById(id)
+            node.setSize(size)
             const view = window.app.canvas.ds
             view.scale = scale
-            view.offset = [-left, -top]
+            view.offset = [-node.pos[0] + 20 / scale, -node.pos[1] + 40]
             window.app.canvas.setDirty(true, true)
-        }"""
+        }""",
+        [node_id, list(size), scale],
     )
     overlays = ".graph-canvas-panel, .p-toast, .p-buttongroup, .minimap-main-container"
     page.add_style_tag(content=f"{overlays} {{ visibility: hidden !important }}")
     page.wait_for_timeout(700)
-    box = page.locator("#graph-canvas").bounding_box()
-    return {"x": box["x"], "y": box["y"], "width": width, "height": height}
 
 
 def set_widgets(page: Page, values: dict[str, Any]) -> None:

@@ -45,16 +45,20 @@ def run(*words: object) -> int:
 
 
 def test_verify_says_that_everything_holds_and_what_does_not(scored: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("verify", scored / "one", "--reference", scored / "reference-one", "--full") == 0
+    images = ("--images", scored / "images")
+    assert run("verify", scored / "one", *images, "--reference", scored / "reference-one", "--full") == 0
     text = capsys.readouterr().out
     assert text.startswith("Everything holds: ")
+    assert "not checked" not in text
     assert "SHA-256 of the manifest: " in text
     (scored / "images" / "a" / "001.png").write_bytes(png_bytes(7))
-    assert run("verify", scored / "one") == 1
+    assert run("verify", scored / "one") == 0
+    assert "The generated images were not checked" in capsys.readouterr().out
+    assert run("verify", scored / "one", *images) == 1
     text = capsys.readouterr().out
     assert "images of style: 001.png is missing or has other pixels" in text
     assert "1 thing is not as it was. Checked: " in text
-    assert run("verify", scored / "one", "--json") == 1
+    assert run("verify", scored / "one", *images, "--json") == 1
     data: Any = json.loads(capsys.readouterr().out)
     assert data["holds"] is False
     assert [item["what"] for item in data["findings"]] == ["images of style: 001.png"]
@@ -69,8 +73,8 @@ def test_a_private_score_is_verified_by_whoever_has_the_images(
     assert run(*words, "--private", "--json") == 0
     assert json.loads(capsys.readouterr().out)["private"] is True
     (scored / "images").rename(scored / "moved")
-    assert run("verify", scored / "private") == 1
-    assert "--images DIR" in capsys.readouterr().out
+    assert run("verify", scored / "private", "--images", scored / "images") == 1
+    assert "does not exist" in capsys.readouterr().out
     assert run("verify", scored / "private", "--images", scored / "moved") == 0
 
 

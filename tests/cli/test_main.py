@@ -352,7 +352,7 @@ def test_control_and_distance_are_checked_before_anything_is_sampled(
     for words in (audit, score):
         assert "absent does not exist" in run(*words, "--control", tmp_path / "absent").refused()
         text = run(*words, "--distance", "fidd").refused()
-        assert "no distance 'fidd'; --distance is one of fid, kid, mmd, fid_infinity" in text
+        assert "no distance 'fidd'; choose one of fid, kid, mmd, fid_infinity" in text
     few = run(*audit, "--distance", "fid_infinity", "--seeds", 4).refused()
     assert "needs at least 5,000 images a combination, and seeds × batch = 4 × 1 = 4" in few
     assert "seeds × batch = 1 × 1 = 1" in run(*audit, "--distance", "kid", "--seeds", 1).refused()

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import os
+import weakref
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from images_on_disk import image_folder
 from PIL import Image
 
 from copyscope_core.errors import GameError
-from copyscope_core.evaluation.measure import Works, measure
+from copyscope_core.evaluation.measure import Works, input_image_warnings, measure
 from copyscope_core.features.extractor import FeatureCache, Features
-from copyscope_core.files.images import ImageFile, Pixels, read_image
+from copyscope_core.files import images
+from copyscope_core.files.folders import list_folder, read_folder
+from copyscope_core.files.images import ImageFile, read_image
+from copyscope_core.files.pixels import Pixels
 
 
 class Colours:
@@ -73,3 +81,46 @@ def test_the_distance_is_passed_on(picture: Callable[[int, int], ImageFile]) -> 
     assert measure(["red"], loader(picture), Works(reference), cache, distance="kid").evaluation.distance_name == "kid"
     with pytest.raises(GameError, match="at least 5,000 images"):
         measure(["red"], loader(picture), Works(reference), cache, distance="fid_infinity")
+
+
+def test_reference_images_are_decoded_once_and_only_a_few_are_in_memory(
+    tmp_path: Path, picture: Callable[[int, int], ImageFile], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many there are: 40 images, none of the size of the generated ones."""
+    folder = image_folder(tmp_path / "reference", 40, size=(30, 20))
+    eager = measure(["red"], loader(picture), Works(read_folder(folder)), FeatureCache(None, Colours()))
+    alive, decoded, most = 0, [], 0
+    plain = images.decode_pixels
+
+    def counted(data: bytes, path: Path) -> Any:
+        nonlocal alive, most
+        pixels = plain(data, path)
+        decoded.append(path.name)
+        alive += 1
+        most = max(most, alive)
+        weakref.finalize(pixels, gone)
+        return pixels
+
+    def gone() -> None:
+        nonlocal alive
+        alive -= 1
+
+    monkeypatch.setattr(images, "decode_pixels", counted)
+    reference = list_folder(folder)
+    made = {mask: loader(picture)(mask) for mask in range(2)}
+    decoded.clear()
+    alive = most = 0
+    found = measure(["red"], made.__getitem__, Works(reference, reference[:9]), FeatureCache(None, Colours()))
+    warnings = input_image_warnings({"7": reference[3]}, reference, FeatureCache(None, Colours()), found)
+    assert most <= 2 * in_threads_at_most() + 1
+    assert alive == 0
+    assert Counter(decoded) == Counter([image.name for image in (*reference, *reference[:9], reference[3])])
+    assert found.reference == eager.reference
+    assert found.reference_features.shape == (40, Colours.dimension)
+    assert np.array_equal(found.reference_features, eager.reference_features)
+    assert found.evaluation.shapley == pytest.approx(eager.evaluation.shapley)
+    assert [caution.code for caution in warnings] == ["input_matches_reference"]
+
+
+def in_threads_at_most() -> int:
+    return min(8, os.cpu_count() or 1)

@@ -12,7 +12,7 @@ from copyscope_core.errors import CopyScopeError
 from copyscope_core.evaluation.evaluate import evaluate
 from copyscope_core.evidence.compare import compare, comparison_text, read_reports, write_comparison
 from copyscope_core.report.build import build_report, write_report
-from copyscope_core.report.schema import Report
+from copyscope_core.report.report import Report
 
 EVIL = "<img src=x onerror=alert(1)>"
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,13 +15,16 @@ import numpy as np
 import pytest
 from images_on_disk import MeanColours, image_folder, png_bytes
 
-from copyscope_core.audit.score import Score
+from copyscope_core.auditing.score import Score
 from copyscope_core.errors import CopyScopeError
 from copyscope_core.evaluation.measure import Works
 from copyscope_core.evidence.manifest import make_manifest, read_manifest, write_manifest
 from copyscope_core.evidence.verify import Verification, Verifier
-from copyscope_core.files.images import read_folder
-from copyscope_core.report.build import load_report
+from copyscope_core.evidence.verify_numbers import compare_numbers, evaluate_again, stored_features
+from copyscope_core.features.extractor import FeatureCache
+from copyscope_core.files.folders import read_folder
+from copyscope_core.report.report import Report
+from copyscope_core.store.run_store import RunStore
 from copyscope_core.store.runs import STATE_VARIABLE, clean_run
 
 FOLDERS = {"none": [], "a": ["style"], "b": ["base"], "ab": ["base", "style"]}
@@ -54,6 +60,10 @@ def verify(run: Path, **options: Any) -> Verification:
     return Verifier(run / "out", MeanColours(), images=run / "images", **options).run()
 
 
+def stored(run: Path) -> FeatureCache:
+    return FeatureCache(run / "out" / "features", MeanColours())
+
+
 def named(result: Verification) -> list[str]:
     return [finding.what for finding in result.findings]
 
@@ -67,7 +77,7 @@ def rewrite(path: Path, change: Callable[[Any], None]) -> None:
 def forge(run: Path, change: Callable[[Any], None]) -> None:
     """Change report.json and make the manifest agree, as a forger would."""
     rewrite(run / "out" / "report.json", change)
-    report = load_report(run / "out" / "report.json")
+    report = Report.load(run / "out" / "report.json")
     write_manifest(make_manifest(report, run / "out", {}), run / "out")
 
 
@@ -79,7 +89,7 @@ def test_an_untouched_folder_holds(run: Path) -> None:
     assert result.images == 16 + 9 + 9
     assert result.features == 16 + 9 + 9
     assert result.numbers > 150
-    assert result.files == len(list((run / "out" / "features").rglob("*.npy"))) + 5
+    assert result.files == len(list((run / "out" / "features").rglob("*.safetensors"))) + 5
     assert result.as_json()["holds"] is True
 
 
@@ -111,8 +121,8 @@ def test_a_missing_manifest_is_said(run: Path) -> None:
 
 
 def test_an_added_file_is_named(run: Path) -> None:
-    added = run / "out" / "features" / "mean-colours" / ("0" * 64 + ".npy")
-    np.save(added, np.zeros(24, dtype=np.float32))
+    added = run / "out" / "features" / "mean-colours" / ("0" * 64 + ".safetensors")
+    stored(run).keep({"0" * 64: np.zeros(24, dtype=np.float32)})
     assert named(verify(run)) == [added.relative_to(run / "out").as_posix()]
 
 
@@ -149,24 +159,22 @@ def test_what_lay_there_before_is_not_called_added(run: Path) -> None:
 
 
 def test_a_changed_feature_is_named_with_the_numbers_that_it_moves(run: Path) -> None:
-    report = load_report(run / "out" / "report.json")
+    report = Report.load(run / "out" / "report.json")
     digest = report.coalitions[1].image_files[0].pixel_sha256
-    path = run / "out" / "features" / "mean-colours" / f"{digest}.npy"
-    np.save(path, np.load(path) + 1)
+    stored(run).keep({digest: stored(run).stored(digest) + 1})
     found = named(verify(run, full=True))
-    assert f"features/mean-colours/{digest}.npy" in found
+    assert f"features/mean-colours/{digest}.safetensors" in found
     assert "report.json: coalitions.1.fid" in found
     assert "report.json: coalitions.0.fid" not in found
 
 
 def test_a_feature_that_a_forged_manifest_covers_is_not_what_its_image_gives(run: Path) -> None:
-    report = load_report(run / "out" / "report.json")
+    report = Report.load(run / "out" / "report.json")
     digest = report.reference.images[0].matched_sha256
-    path = run / "out" / "features" / "mean-colours" / f"{digest}.npy"
-    np.save(path, np.load(path) * 1.01)
+    stored(run).keep({digest: stored(run).stored(digest) * np.float32(1.01)})
     forge(run, lambda data: None)
     result = verify(run, reference=run / "reference")
-    finding = next(item for item in result.findings if item.what == f"features/mean-colours/{digest}.npy")
+    finding = next(item for item in result.findings if item.what == f"features/mean-colours/{digest}.safetensors")
     assert finding.message == "is not what its image gives"
 
 
@@ -215,7 +223,7 @@ def test_every_forged_number_is_found(made: Path, run: Path) -> None:
         if path[-1] not in NOT_NUMBERS and "image_files" not in path
     ]
     assert len(paths) > 100
-    verifier = Verifier(run / "out", MeanColours(), images=run / "images")
+    cache = stored(run)
     for path in paths:
         data = json.loads(json.dumps(original))
         place: Any = data
@@ -224,12 +232,11 @@ def test_every_forged_number_is_found(made: Path, run: Path) -> None:
         old = place[path[-1]]
         place[path[-1]] = old + 1 if isinstance(old, int) else old * 1.013 + 0.0017
         (run / "out" / "report.json").write_text(json.dumps(data), encoding="utf-8")
-        report = load_report(run / "out" / "report.json")
-        verifier.__post_init__()
-        verifier._numbers(report)
-        assert verifier._found, path
+        report = Report.load(run / "out" / "report.json")
+        features = stored_features(report, cache.stored)
+        _, found = compare_numbers(report, features, evaluate_again(report, features))
         wanted = str(path[-2] if isinstance(path[-1], int) else path[-1])
-        assert any(wanted in what for what in verifier._found), (path, verifier._found)
+        assert any(wanted in finding.what for finding in found), (path, found)
 
 
 def _nearest(data: Any) -> None:
@@ -323,7 +330,7 @@ def test_links_and_paths_that_leave_the_folder_are_not_followed(run: Path) -> No
 def test_a_sample_of_features_is_computed_again_unless_all_are_asked_for(
     run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("copyscope_core.evidence.verify.SAMPLE", 5)
+    monkeypatch.setattr("copyscope_core.evidence.verify_images.SAMPLE", 5)
     result = verify(run)
     assert result.features == 5
     assert any("5 of 16" in note for note in result.notes)
@@ -354,3 +361,133 @@ def test_odd_lists_of_folders_are_findings(run: Path, rows: Any) -> None:
     found = named(verify(run))
     assert "run.json" in found
     assert "images of base + style" in found
+
+
+OPENING = ("open", "os.listdir", "os.scandir", "os.readlink")
+_watching: list[list[str]] = []
+
+
+def _note_opened(event: str, arguments: tuple[Any, ...]) -> None:
+    if _watching and event in OPENING:
+        _watching[-1].append(os.fsdecode(arguments[0]) if isinstance(arguments[0], str | bytes | Path) else "")
+
+
+sys.addaudithook(_note_opened)
+
+
+@contextlib.contextmanager
+def only_inside(run: Path) -> Iterator[None]:
+    """The block opens and lists nothing in ``run/elsewhere``."""
+    _watching.append([])
+    try:
+        yield
+    finally:
+        opened = _watching.pop()
+    assert [path for path in opened if "elsewhere" in path or "host" in path] == []
+    assert any(str(run / "out") in path for path in opened)  # guards the line above
+
+
+@pytest.fixture
+def stored_run(run: Path) -> Path:
+    """A run folder that holds its images, as an audit leaves it; what it was made from is in ``elsewhere``."""
+    report = Report.load(run / "out" / "report.json")
+    folders = {0: "none", 1: "b", 2: "a", 3: "ab"}
+    keys = {mask: f"{mask:064x}" for mask in folders}
+    store = RunStore(run / "out")
+    for mask, folder in folders.items():
+        store.write(keys[mask], [path.read_bytes() for path in sorted((run / "images" / folder).iterdir())], {})
+
+    def change(data: Any) -> None:
+        for coalition in data["coalitions"]:
+            coalition["folder"] = "coalitions"
+            for place, image in enumerate(coalition["image_files"]):
+                image["file"] = f"{keys[coalition['mask']]}/{place:04d}.png"
+
+    rewrite(run / "out" / "run.json", lambda data: data.pop("score"))
+    forge(run, change)
+    (run / "images").rename(run / "elsewhere")
+    assert len(report.coalitions) == 4
+    return run
+
+
+def test_an_audits_folder_holds(stored_run: Path) -> None:
+    with only_inside(stored_run):
+        result = Verifier(stored_run / "out", MeanColours()).run()
+    assert result.findings == ()
+    assert (result.images, result.features) == (16, 16)
+
+
+@pytest.mark.parametrize("place", ["{run}/elsewhere", "../elsewhere", "elsewhere", r"\\host\share", "//host/share", 5])
+def test_a_scored_folder_that_nobody_named_is_not_opened(run: Path, place: Any) -> None:
+    """``run.json`` comes with the folder, so it may name any place of the reader's machine."""
+    (run / "images").rename(run / "elsewhere")
+    where = place.format(run=run) if isinstance(place, str) else place
+    rewrite(run / "out" / "run.json", lambda data: data.update(score=where))
+    forge(run, lambda report: None)
+    with only_inside(run):
+        result = Verifier(run / "out", MeanColours()).run()
+    assert result.findings == ()
+    assert result.images == result.features == 0
+    assert result.numbers > 150
+    assert any("--images DIR checks them" in note for note in result.notes)
+    assert Verifier(run / "out", MeanColours(), images=run / "elsewhere").run().images == 16
+
+
+OUT = ["..", "../elsewhere", "a/../../elsewhere/a", "{run}/elsewhere/a", r"\\host\share", "//host/share", "C:/a",
+       "C:a", r"\a", r"..\elsewhere", "a\0b", "", "."]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OUT)
+def test_folders_of_a_table_lie_in_the_folder_that_was_named(run: Path, name: str) -> None:
+    shutil.copytree(run / "images" / "a", run / "elsewhere" / "a")
+    folder = name.format(run=run)
+
+    def change(data: Any) -> None:
+        data["coalitions"][2]["folder"] = folder
+
+    rewrite(run / "out" / "run.json", change)
+    forge(run, lambda report: None)
+    with only_inside(run):
+        assert named(verify(run)) == ["images of style"]
+
+
+@pytest.mark.parametrize("name", [*OUT, "0/0000.png", f"{2:064x}/0000.png/../../../../elsewhere/a/000.png"])
+def test_names_of_images_lie_in_the_run_folder(stored_run: Path, name: str) -> None:
+    file = name.format(run=stored_run)
+
+    def change(data: Any) -> None:
+        data["coalitions"][2]["image_files"][0]["file"] = file
+
+    forge(stored_run, change)
+    with only_inside(stored_run):
+        (finding,) = Verifier(stored_run / "out", MeanColours()).run().findings
+    assert finding == (f"coalitions/{file}", "is no image of a run folder")
+
+
+@pytest.mark.parametrize(
+    "place",
+    ["coalitions", f"coalitions/{2:064x}", f"coalitions/{2:064x}/0000.png", "features", "features/mean-colours"],
+)
+def test_links_in_a_run_folder_are_not_followed(stored_run: Path, place: str) -> None:
+    path = stored_run / "out" / place
+    kept = stored_run / "elsewhere" / "kept"
+    path.rename(kept)
+    path.symlink_to(kept, target_is_directory=kept.is_dir())
+    with only_inside(stored_run):
+        result = Verifier(stored_run / "out", MeanColours()).run()
+    assert any(what.startswith(place) for what in named(result))
+
+
+@pytest.mark.parametrize("size", [{}, {"width": 0}, {"width": "x"}, {"width": 10**9, "height": 10**9}, {"width": True}])
+def test_an_odd_size_of_the_reference_is_a_finding(run: Path, size: dict[str, Any]) -> None:
+    def change(data: Any) -> None:
+        shape = data["reference"]["preprocessing"]
+        data["reference"]["preprocessing"] = {**shape, **size} if size else {}
+
+    forge(run, change)
+    assert "report.json: reference.preprocessing" in named(verify(run, reference=run / "reference"))
+
+
+def test_a_manifest_that_knows_other_control_images_is_found(run: Path) -> None:
+    rewrite(run / "out" / "manifest.json", lambda data: data["control"].pop())
+    assert named(verify(run)) == ["report.json: control"]

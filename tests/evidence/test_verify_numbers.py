@@ -16,8 +16,8 @@ from copyscope_core.game.owen import Owen
 from copyscope_core.game.permutations import Permutations
 from copyscope_core.game.regression import Regression
 from copyscope_core.report.build import build_report
+from copyscope_core.report.report import Report
 from copyscope_core.report.sampling import sampling_record
-from copyscope_core.report.schema import Report
 from copyscope_core.settings import AuditSettings
 
 NAMES = tuple("abcdef")

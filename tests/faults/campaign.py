@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from copyscope_core.comfyui.host import ManagedHost
-from copyscope_core.plan.steps import CANARIES
+from copyscope_core.planning.steps import CANARIES
 
 from .lab import PROMPTS, CampaignError, Client, Lab, ask, entries, numbers
 from .proxy import cutting_proxy
@@ -325,7 +325,7 @@ class Campaign:
         kinds = {
             "image": ("coalitions/*/0000.png", 1),
             "manifest": ("coalitions/[!.]*/entry.json", 1),
-            "feature": ("features/*/*.npy", 0),
+            "feature": ("features/*/*.safetensors", 0),
             "run file": ("run.json", 0),
             "report": ("report.json", 0),
         }

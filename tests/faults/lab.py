@@ -20,7 +20,7 @@ from images_on_disk import image_folder
 
 from copyscope_core.comfyui.host import ManagedHost
 from copyscope_core.demo.models import make_model_folder
-from copyscope_core.plan.steps import CANARIES
+from copyscope_core.planning.steps import CANARIES
 
 from ..host.audits import audited, node, plain
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import io
+import hashlib
 import logging
 import os
+import pickle
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.numpy import load_file, save
 
 from copyscope_core.errors import CopyScopeError, ImageError, StoreError
 from copyscope_core.features.extractor import (
@@ -26,7 +28,8 @@ from copyscope_core.features.extractor import (
 )
 from copyscope_core.features.inception import full_precision, load_inception
 from copyscope_core.files import atomic as files
-from copyscope_core.files.images import Pixels, pixel_hash, read_folder, resize_bicubic
+from copyscope_core.files.folders import read_folder
+from copyscope_core.files.pixels import Pixels, pixel_hash, resize_bicubic
 
 
 class Means:
@@ -79,7 +82,7 @@ def test_each_distinct_image_is_computed_once_and_order_is_kept(folder: Path | N
 def test_files_lie_where_the_documentation_says_and_serve_the_next_run(tmp_path: Path) -> None:
     rows = FeatureCache(tmp_path, Means()).features(pairs(1, 2))
     names = sorted(path.name for path in (tmp_path / "means.v1").iterdir())
-    assert names == sorted(f"{key}.npy" for _, key in pairs(1, 2))
+    assert names == sorted(f"{key}.safetensors" for _, key in pairs(1, 2))
     again = Means()
     assert np.array_equal(FeatureCache(tmp_path, again).features(pairs(1, 2)), rows)
     assert again.batches == []
@@ -114,10 +117,12 @@ def test_progress_counts_distinct_images_and_may_interrupt(folder: Path | None) 
     assert np.array_equal(rows, expected(1, 2, 3, 3, 4, 5))
 
 
-def npy(array: np.ndarray) -> bytes:
-    buffer = io.BytesIO()
-    np.save(buffer, array, allow_pickle=True)
-    return buffer.getvalue()
+def file_of(array: np.ndarray, name: str = "features", checksum: str | None = None) -> bytes:
+    """A safetensors file of one vector, with its checksum or another one."""
+    return save({name: array}, {"sha256": checksum or hashlib.sha256(array.tobytes()).hexdigest()})
+
+
+ZEROS = np.zeros(3, dtype=np.float32)
 
 
 @pytest.mark.parametrize(
@@ -126,15 +131,18 @@ def npy(array: np.ndarray) -> bytes:
         b"",
         b"rubbish",
         b"PK\x03\x04 no archive",
-        npy(np.zeros(3, dtype=np.float32))[:-1],
-        npy(np.zeros(4, dtype=np.float32)),
-        npy(np.zeros((1, 3), dtype=np.float32)),
-        npy(np.zeros(3, dtype=np.float64)),
-        npy(np.array([0, np.nan, 0], dtype=np.float32)),
-        npy(np.array([1, 2, 3], dtype=object)),
-        npy(np.zeros(3, dtype=np.float32)).replace(b"(3,)", b"(9**9**9,)"),
-        npy(np.zeros(3, dtype=np.float32)) + b"x" * 31,
-        npy(np.zeros(3, dtype=np.float32)) + bytes(32),
+        file_of(ZEROS)[:-1],
+        file_of(ZEROS) + b"x",
+        file_of(np.zeros(4, dtype=np.float32)),
+        file_of(np.zeros((1, 3), dtype=np.float32)),
+        file_of(np.zeros(3, dtype=np.float64)),
+        file_of(np.array([0, np.nan, 0], dtype=np.float32)),
+        file_of(ZEROS, name="other"),
+        file_of(ZEROS, checksum="0" * 64),
+        save({"features": ZEROS}),
+        file_of(ZEROS).replace(b'"F32"', b'"BF16"'),
+        file_of(ZEROS).replace(b"[3]", b"[9]"),
+        (1 << 60).to_bytes(8, "little") + file_of(ZEROS)[8:],
         bytes(1 << 20),
     ],
 )
@@ -142,32 +150,32 @@ def test_damaged_files_are_computed_again_with_a_warning(
     tmp_path: Path, data: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     FeatureCache(tmp_path, Means()).features(pairs(1, 2))
-    path = tmp_path / "means.v1" / f"{pairs(1)[0][1]}.npy"
+    path = tmp_path / "means.v1" / f"{pairs(1)[0][1]}.safetensors"
     path.write_bytes(data)
     extractor = Means()
     with caplog.at_level(logging.WARNING):
         assert np.array_equal(FeatureCache(tmp_path, extractor).features(pairs(1, 2)), expected(1, 2))
     assert extractor.batches == [1]
     assert str(path) in caplog.text
-    assert np.array_equal(np.load(path), expected(1)[0])
+    assert np.array_equal(load_file(path)["features"], expected(1)[0])
 
 
 def test_every_changed_byte_is_found(tmp_path: Path) -> None:
     FeatureCache(tmp_path, Means()).features(pairs(1))
-    path = tmp_path / "means.v1" / f"{pairs(1)[0][1]}.npy"
+    path = tmp_path / "means.v1" / f"{pairs(1)[0][1]}.safetensors"
     data = path.read_bytes()
     for position in range(len(data)):
         path.write_bytes(data[:position] + bytes([data[position] ^ 1]) + data[position + 1 :])
         assert FeatureCache(tmp_path, Means()).stored(pairs(1)[0][1]) is None
-    path.write_bytes(data[:-32])
+    path.write_bytes(data)
     assert np.array_equal(FeatureCache(tmp_path, Means()).stored(pairs(1)[0][1]), expected(1)[0])
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
 def test_a_pipe_or_a_link_in_the_place_of_features_is_not_opened(tmp_path: Path) -> None:
     FeatureCache(tmp_path, Means()).features(pairs(1))
-    path = tmp_path / "means.v1" / f"{pairs(1)[0][1]}.npy"
-    elsewhere = path.rename(tmp_path / "elsewhere.npy")
+    path = tmp_path / "means.v1" / f"{pairs(1)[0][1]}.safetensors"
+    elsewhere = path.rename(tmp_path / "elsewhere.safetensors")
     os.mkfifo(path)
     assert FeatureCache(tmp_path, Means()).stored(pairs(1)[0][1]) is None
     path.unlink()
@@ -180,9 +188,9 @@ def test_pickles_are_never_loaded(tmp_path: Path) -> None:
         def __reduce__(self) -> tuple[object, ...]:
             return (Path.touch, (tmp_path / "exploded",))
 
-    path = tmp_path / "means.v1" / f"{pairs(1)[0][1]}.npy"
+    path = tmp_path / "means.v1" / f"{pairs(1)[0][1]}.safetensors"
     path.parent.mkdir()
-    path.write_bytes(npy(np.array([Bomb()], dtype=object)))
+    path.write_bytes(pickle.dumps(Bomb()))
     FeatureCache(tmp_path, Means()).features(pairs(1))
     assert not (tmp_path / "exploded").exists()
 
@@ -204,7 +212,7 @@ def test_features_that_are_not_finite_are_refused_and_not_stored(tmp_path: Path)
 
     with pytest.raises(ImageError, match="NaN or infinite features"):
         FeatureCache(tmp_path, Broken()).features(pairs(1))
-    assert list(tmp_path.rglob("*.npy")) == []
+    assert list(tmp_path.rglob("*.safetensors")) == []
 
 
 def test_names_that_leave_the_folder_are_refused(tmp_path: Path) -> None:

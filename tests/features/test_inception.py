@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from copyscope_core.errors import CopyScopeError
 from copyscope_core.features import inception
 from copyscope_core.features.inception import FIDInception, full_precision, load_inception, load_published
-from copyscope_core.files.images import read_image, resize_bicubic
+from copyscope_core.files.images import read_image
+from copyscope_core.files.pixels import resize_bicubic
 
 ROOT = Path(__file__).parents[2]
 

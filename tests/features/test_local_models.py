@@ -25,7 +25,8 @@ from copyscope_core.distances.frechet import frechet_distance
 from copyscope_core.errors import CopyScopeError
 from copyscope_core.features.extractor import FeatureCache
 from copyscope_core.features.local_models import Preprocessing, VisionModelExtractor
-from copyscope_core.files.images import pixel_hash, read_folder
+from copyscope_core.files.folders import read_folder
+from copyscope_core.files.pixels import pixel_hash
 from copyscope_core.store.runs import STATE_VARIABLE
 from tests.features.test_extractor import picture
 

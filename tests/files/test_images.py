@@ -14,20 +14,20 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from images_on_disk import image_folder
 from PIL import Image, ImageCms
 
 from copyscope_core.errors import ImageError
-from copyscope_core.files import images
-from copyscope_core.files.images import (
+from copyscope_core.files import decode, images
+from copyscope_core.files.folders import check_folder, list_folder, read_folder
+from copyscope_core.files.images import ImageFile, in_threads, read_image
+from copyscope_core.files.pixels import (
     as_rgb,
     describe_defects,
-    in_threads,
     match_record,
     match_reference,
     pixel_hash,
     quantise,
-    read_folder,
-    read_image,
     resize_bicubic,
 )
 
@@ -177,7 +177,7 @@ def test_images_read_at_once_show_no_warning_and_leave_the_filters_of_others_alo
     """Two are read at a time, and the one that began first ends first."""
     path = save(tmp_path / "image.png", picture())
     begun, ended = threading.Barrier(2), threading.Event()
-    convert = images._to_rgb
+    convert = decode._to_rgb
 
     def warn(image: Image.Image) -> Image.Image:
         place = begun.wait(timeout=30)
@@ -186,7 +186,7 @@ def test_images_read_at_once_show_no_warning_and_leave_the_filters_of_others_alo
         warnings.warn("Corrupt EXIF data", stacklevel=1)
         return convert(image)
 
-    monkeypatch.setattr(images, "_to_rgb", warn)
+    monkeypatch.setattr(decode, "_to_rgb", warn)
     before = list(warnings.filters)
     with ThreadPoolExecutor(2) as pool:
         reading = [pool.submit(read_image, path) for _ in range(2)]
@@ -321,6 +321,54 @@ def test_files_that_are_not_images_are_all_named_up_to_a_handful(tmp_path: Path)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="links need rights on Windows")
+def test_listing_a_folder_decodes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("a.png", "b.jpg", "c.webp", "d.bmp", "e.tif", "f.gif", "g.tga", "h.jp2", "i.ppm"):
+        save(tmp_path / name, picture())
+    expected = read_folder(tmp_path)
+    (tmp_path / "b.jpg").write_bytes((tmp_path / "b.jpg").read_bytes()[:200])  # the signature is whole, the rest is not
+    with monkeypatch.context() as patch:
+        patch.setattr(images, "decode_pixels", None)
+        listed = list_folder(tmp_path)
+        assert [image.name for image in listed] == [image.name for image in expected]
+    del expected[1], listed[1]
+    for image, whole in zip(listed, expected, strict=True):
+        assert isinstance(image, ImageFile)
+        assert np.array_equal(image.pixels, whole.pixels)
+        assert (image.path, image.pixel_sha256, image.file_sha256) == (
+            whole.path, whole.pixel_sha256, whole.file_sha256
+        )  # fmt: skip
+    with pytest.raises(ImageError, match=r"b\.jpg is not an image"):
+        list_folder(tmp_path)[1].decoded()
+
+
+def test_listing_a_folder_names_what_is_no_image(tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match="has no images"):
+        list_folder(tmp_path)
+    save(tmp_path / "a.png", picture())
+    (tmp_path / "empty.png").touch()
+    with pytest.raises(ImageError, match=r"empty\.png is not an image"):
+        list_folder(tmp_path)
+    (tmp_path / "notes.txt").write_text("no image", encoding="utf-8")
+    with pytest.raises(ImageError, match=r"empty\.png, notes\.txt; remove them"):
+        list_folder(tmp_path)
+
+
+def test_an_image_on_disk_is_decoded_once_for_its_hashes_and_watched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(tmp_path / "a.png", picture())
+    (image,) = list_folder(tmp_path)
+    decodes: list[Path] = []
+    plain = images.decode_pixels
+    monkeypatch.setattr(images, "decode_pixels", lambda data, path: (decodes.append(path), plain(data, path))[1])
+    whole = image.decoded()
+    assert (image.pixel_sha256, image.file_sha256) == (whole.pixel_sha256, whole.file_sha256)
+    assert decodes == [tmp_path / "a.png"]
+    save(tmp_path / "a.png", picture(1))
+    with pytest.raises(ImageError, match="was changed while it was in use"):
+        image.decoded()
+
+
 def test_links_out_of_the_folder_are_refused(tmp_path: Path) -> None:
     folder = tmp_path / "folder"
     folder.mkdir()
@@ -426,3 +474,15 @@ def test_flat_images_are_described() -> None:
     flat[1, 2, 0] = 1
     assert describe_defects(flat) == []
     assert describe_defects(picture()) == []
+
+
+def test_a_checked_folder_is_whole_and_holds_no_pixels(tmp_path: Path) -> None:
+    folder = image_folder(tmp_path / "reference", 3)
+    checked = check_folder(folder)
+    assert [image.pixel_sha256 for image in checked] == [image.pixel_sha256 for image in read_folder(folder)]
+    assert not any("pixels" in vars(image) for image in checked)
+    damaged = folder / "zz.png"
+    damaged.write_bytes((folder / "000.png").read_bytes()[:-40])
+    assert list_folder(folder)[-1].name == "zz.png"  # its first bytes are those of an image
+    with pytest.raises(ImageError, match=r"zz\.png"):
+        check_folder(folder)

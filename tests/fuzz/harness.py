@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -21,10 +20,12 @@ from hypothesis import HealthCheck, Phase, event, settings
 from copyscope_core.errors import CopyScopeError
 from copyscope_core.store.runs import STATE_VARIABLE
 
+from .limits import time_limit
+
 EXAMPLES = int(os.environ.get("COPYSCOPE_FUZZ_EXAMPLES", "0"))
 QUICK_EXAMPLES = 25
-SECONDS = 20
-"""Processor time that one example may take; of time on the clock, ten times as much."""
+SECONDS = 20.0
+"""Processor time that one example may take."""
 
 MEMORY = 1 << 31
 """Bytes by which one example may raise the most memory that the process ever used."""
@@ -37,10 +38,6 @@ _MADE = {"shutil.copyfile": 1, "os.symlink": 1, "os.link": 1}
 
 _NEVER = {"subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.fork", "socket.connect", "socket.sendto",
           "socket.getaddrinfo", "pickle.find_class", "marshal.loads", "urllib.Request"}  # fmt: skip
-
-
-class Hang(BaseException):
-    """An example took more processor time than it may; no handler of the code under test catches it."""
 
 
 class _Guard:
@@ -111,18 +108,18 @@ def fuzzed(share: float = 1.0) -> Callable[[Any], Any]:
 
 
 @contextlib.contextmanager
-def guarded() -> Iterator[Path]:
+def guarded(seconds: float = SECONDS) -> Iterator[Path]:
     """A fresh folder for one example, which may write there and nowhere else.
 
     Any exception but a CopyScopeError fails the test, and so do another process, a connection, an unpickled class, a
-    write elsewhere, more than ``SECONDS`` of processor time, and much memory.
+    write elsewhere, more processor time than ``seconds``, and much memory.
     """
     before = _peak_memory()
     with tempfile.TemporaryDirectory(prefix="copyscope-fuzz-") as folder, pytest.MonkeyPatch.context() as patch:
         root = Path(folder).resolve()
         patch.setenv(STATE_VARIABLE, str(root / "state"))
         _GUARD.offences.clear()
-        with _time_limit():
+        with time_limit(seconds):
             _GUARD.root = root
             try:
                 yield root
@@ -141,27 +138,6 @@ def _check_sentence(error: CopyScopeError) -> None:
     assert text.strip(), "an error without a word"
     assert "\0" not in text, "an error with a NUL"
     assert "Traceback" not in text
-
-
-@contextlib.contextmanager
-def _time_limit() -> Iterator[None]:
-    if not hasattr(signal, "SIGPROF"):
-        yield
-        return
-
-    def ring(number: int, frame: Any) -> None:
-        raise Hang
-
-    earlier = [signal.signal(number, ring) for number in (signal.SIGPROF, signal.SIGALRM)]
-    signal.setitimer(signal.ITIMER_PROF, SECONDS)
-    signal.setitimer(signal.ITIMER_REAL, 10 * SECONDS)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_PROF, 0)
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        for number, handler in zip((signal.SIGPROF, signal.SIGALRM), earlier, strict=True):
-            signal.signal(number, handler)
 
 
 def _peak_memory() -> int:

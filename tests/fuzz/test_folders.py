@@ -15,15 +15,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from images_on_disk import MeanColours, image_folder, png_bytes
 
-from copyscope_core.audit.score import Score
+from copyscope_core.auditing.score import Score
 from copyscope_core.evaluation.measure import Works
 from copyscope_core.evidence.manifest import read_manifest
 from copyscope_core.evidence.verify import Verifier
 from copyscope_core.features.extractor import FeatureCache
+from copyscope_core.files.folders import read_folder
 from copyscope_core.files.hashes import HashCache
-from copyscope_core.files.images import read_folder
-from copyscope_core.report.build import load_report, summary_text
 from copyscope_core.report.html.page import write_html
+from copyscope_core.report.report import Report
+from copyscope_core.report.text import summary_text
 from copyscope_core.store.run_store import RunStore
 from copyscope_core.store.runs import STATE_VARIABLE, clean_run, list_runs, register_run
 
@@ -100,7 +101,7 @@ def test_damaged_reports_are_shown_as_text(data: st.DataObject) -> None:
     document = data.draw(damaged([json.loads((finished() / "out" / "report.json").read_bytes())], most=4))
     with guarded() as root:
         (root / "report.json").write_bytes(as_json(document))
-        report = load_report(root / "report.json")
+        report = Report.load(root / "report.json")
         summary_text(report)
         write_html(report, root, {}, [])
         check_page(root / "report.html")
@@ -152,14 +153,14 @@ def test_state_files(data: bytes) -> None:
 @fuzzed(0.5)
 @given(st.data())
 def test_stored_features(data: st.DataObject) -> None:
-    path = next((finished() / "out" / "features").rglob("*.npy"))
+    path = next((finished() / "out" / "features").rglob("*.safetensors"))
     content = data.draw(damaged_bytes([path.read_bytes()]))
     with guarded() as root:
         cache = FeatureCache(root / "features", MeanColours())
         folder = root / "features" / MeanColours.id
         folder.mkdir(parents=True)
         images = read_folder(image_folder(root / "images", 1, size=(8, 8)))
-        (folder / f"{images[0].pixel_sha256}.npy").write_bytes(content)
+        (folder / f"{images[0].pixel_sha256}.safetensors").write_bytes(content)
         assert cache.features(images).shape == (1, MeanColours.dimension)
 
 

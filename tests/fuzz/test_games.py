@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from images_on_disk import MeanColours, image_folder
 
-from copyscope_core.audit.score import Score
+from copyscope_core.auditing.score import Score
 from copyscope_core.evaluation.measure import Works
-from copyscope_core.files.images import read_folder
+from copyscope_core.files.folders import read_folder
 from copyscope_core.game.shapley import check_efficiency, leave_one_out, shapley_values, shares
 from copyscope_core.game.table import parse_game
-from copyscope_core.report.build import load_report
 from copyscope_core.report.html import page as report_html
+from copyscope_core.report.report import Report
 
 from .harness import fuzzed, guarded
 from .mutations import EVIL, TEXTS, as_json, damaged, damaged_bytes
@@ -85,7 +85,7 @@ def check_page(path: Path) -> None:
 def check_outputs(out: Path) -> None:
     """The report is UTF-8 JSON of its own schema, and its page holds no markup of the input's."""
     json.loads((out / "report.json").read_text(encoding="utf-8"))
-    load_report(out / "report.json")
+    Report.load(out / "report.json")
     check_page(out / "report.html")
 
 

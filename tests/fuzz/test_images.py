@@ -11,7 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, features
 
-from copyscope_core.files.images import FORMATS, describe_defects, match_reference, read_folder, read_image
+from copyscope_core.files.decode import FORMATS
+from copyscope_core.files.folders import read_folder
+from copyscope_core.files.images import read_image
+from copyscope_core.files.pixels import describe_defects, match_reference
 
 from .harness import fuzzed, guarded
 from .mutations import damaged_bytes

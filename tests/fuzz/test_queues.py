@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from copyscope_core.audit.batch import Batch, read_queue
+from copyscope_core.auditing.batch import Batch, read_queue
 from copyscope_core.settings import AuditSettings
 
 from .harness import fuzzed, guarded

@@ -10,14 +10,14 @@ from example_workflows import with_lora
 from hypothesis import given
 from hypothesis import strategies as st
 
-from copyscope_core.audit.context import server_context, split_image_name
-from copyscope_core.audit.runner import CoalitionRunner, Server
+from copyscope_core.auditing.context import server_context, split_image_name
+from copyscope_core.auditing.runner import CoalitionRunner, Server
 from copyscope_core.comfyui.client import ComfyClient
 from copyscope_core.comfyui.errors import check_version, failed, options_of, refused
 from copyscope_core.errors import CopyScopeError, HostError
 from copyscope_core.observer import Quiet
-from copyscope_core.plan.plan import make_plan
-from copyscope_core.plan.steps import Step
+from copyscope_core.planning.plan import make_plan
+from copyscope_core.planning.steps import Step
 from copyscope_core.workflow.node_info import bundled_catalog
 
 from .harness import fuzzed, guarded

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from copyscope_core.cli.audit import print_plan
-from copyscope_core.plan.own_nodes import embedded_settings
-from copyscope_core.plan.plan import make_plan
+from copyscope_core.planning.own_nodes import embedded_settings
+from copyscope_core.planning.plan import make_plan
 from copyscope_core.settings import AuditSettings, load_settings
 from copyscope_core.workflow.graph import parse_graph, read_json, to_json
 from copyscope_core.workflow.node_info import NodeCatalog, bundled_catalog

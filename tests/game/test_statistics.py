@@ -29,10 +29,15 @@ def noise(variances: list[float], df: int = 40, seed: int = 0) -> Source:
     return source(raw * np.sqrt(variances))
 
 
-@pytest.mark.parametrize("probability", [0.5, 0.8, 0.975, 0.999])
-def test_student_quantile_is_scipys(probability: float) -> None:
-    df = np.concatenate([np.linspace(1, 60, 100), [500.0, 1e5]])
-    assert student_quantile(probability, df) == pytest.approx(stats.t.ppf(probability, df), rel=1e-9, abs=1e-12)
+def test_student_quantile_of_tables_and_closed_forms() -> None:
+    """df 1 is Cauchy's distribution, df 2 has a closed form, and large df are close to the normal distribution."""
+    assert student_quantile(0.975, 1) == pytest.approx(np.tan(0.475 * np.pi), rel=1e-9)
+    assert student_quantile(0.975, 2) == pytest.approx(0.95 * np.sqrt(2 / (1 - 0.95**2)), rel=1e-9)
+    assert student_quantile(0.975, [4, 7.5, 30]) == pytest.approx(
+        [2.7764451051978, 2.3330396268667, 2.0422724563012], rel=1e-9
+    )
+    assert student_quantile(0.975, 1e9) == pytest.approx(stats.norm.ppf(0.975), rel=1e-8)
+    assert student_quantile(0.5, [1, 3.3]) == pytest.approx([0, 0], abs=1e-12)
 
 
 def test_the_interval_of_a_mean_is_students() -> None:

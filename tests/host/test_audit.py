@@ -23,14 +23,15 @@ from hostutil import REPOSITORY, Server, require_host, start_server
 from images_on_disk import image_folder
 from PIL import Image
 
-from copyscope_core.audit.audit import AuditResult
-from copyscope_core.audit.servers import ServerChoice
-from copyscope_core.audit.session import run_audit
+from copyscope_core.auditing.audit import AuditResult
+from copyscope_core.auditing.servers import ServerChoice
+from copyscope_core.auditing.session import run_audit
 from copyscope_core.comfyui.client import ComfyClient
 from copyscope_core.errors import HostError, WorkflowError
 from copyscope_core.evaluation.measure import Works
+from copyscope_core.files.folders import read_folder
 from copyscope_core.files.hashes import file_sha256
-from copyscope_core.files.images import pixel_hash, read_folder
+from copyscope_core.files.pixels import pixel_hash
 from copyscope_core.observer import Quiet
 from copyscope_core.settings import AuditSettings
 from copyscope_core.store.runs import STATE_VARIABLE

@@ -20,8 +20,8 @@ from PIL import Image
 from safetensors.numpy import save_file
 
 from copyscope_core.files.images import read_image
-from copyscope_core.plan.plan import make_plan
-from copyscope_core.plan.steps import run_nonce
+from copyscope_core.planning.plan import make_plan
+from copyscope_core.planning.steps import run_nonce
 from copyscope_core.settings import AuditSettings
 from copyscope_core.workflow.node_info import bundled_catalog
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from copyscope_core.audit.servers import ServerChoice
-from copyscope_core.audit.session import run_audit
+from copyscope_core.auditing.servers import ServerChoice
+from copyscope_core.auditing.session import run_audit
 from copyscope_core.evaluation.measure import Works
 from copyscope_core.evidence.verify import Verifier
-from copyscope_core.files.images import read_folder
+from copyscope_core.files.folders import read_folder
 from copyscope_core.settings import AuditSettings
 from copyscope_core.store.runs import STATE_VARIABLE
 from copyscope_core.store.storage import ImageStorage

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import workflow_models as shipped
-from hostutil import REPOSITORY, Server, require_host, start_server
+from hostutil import Server, require_host, start_server
 
 from copyscope_core.workflow.ui.convert import to_api
 
@@ -48,12 +48,12 @@ def report_of(entry: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_every_workflow_has_its_three_files() -> None:
-    folder = REPOSITORY / "workflows"
-    assert set(shipped.NAMES) == set(shipped.PLAYERS)
-    assert {path.stem for path in folder.glob("*.json")} == set(shipped.NAMES)
-    for name in shipped.NAMES:
-        assert (folder / f"{name}.jpg").read_bytes()[:3] == b"\xff\xd8\xff"
-        assert (folder / f"{name}.jpg").stat().st_size <= 150_000
+    folder = shipped.UI_FOLDER
+    assert set(shipped.NAMES) == set(shipped.PLAYERS) == set(shipped.TITLES)
+    assert {path.stem for path in folder.glob("*.json")} == set(shipped.TITLES.values())
+    for title in shipped.TITLES.values():
+        assert (folder / f"{title}.jpg").read_bytes()[:3] == b"\xff\xd8\xff"
+        assert (folder / f"{title}.jpg").stat().st_size <= 150_000
 
 
 def test_every_model_file_is_known() -> None:
@@ -95,7 +95,7 @@ def test_it_runs_and_reports_its_players_twice(name: str, server: Server) -> Non
 
 @pytest.mark.parametrize("name", shipped.NAMES)
 def test_ui_file_converts_to_the_api_file(name: str, server: Server) -> None:
-    ui = json.loads((REPOSITORY / "workflows" / f"{name}.json").read_text(encoding="utf-8"))
+    ui = shipped.ui_workflow(name)
     converted = to_api(ui, server.get("/object_info"))
     expected = shipped.api_workflow(name)
     assert {key: node["class_type"] for key, node in converted.items()} == {

@@ -63,7 +63,7 @@ def test_node_ids_never_change() -> None:
 
 def test_importing_the_core_loads_nothing_heavy() -> None:
     code = (
-        "import sys, copyscope_core.plan.plan, copyscope_core.report.build, copyscope_core.store.run_store;"
+        "import sys, copyscope_core.planning.plan, copyscope_core.report.build, copyscope_core.store.run_store;"
         "sys.exit(str([m for m in ('torch', 'torchvision', 'scipy') if m in sys.modules] or '') or 0)"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)

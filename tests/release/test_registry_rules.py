@@ -30,7 +30,7 @@ PLACES = {
     "socket": {"copyscope_core/comfyui/host.py"},
     "urllib": {"copyscope_core/comfyui/host.py"},
     "aiohttp": {"copyscope_core/comfyui/client.py", "copyscope_core/comfyui/http.py", "nodes/routes.py"},
-    "ray": {"copyscope_core/audit/ray_fleet.py"},
+    "ray": {"copyscope_core/auditing/ray_fleet.py"},
     "fsspec": {"copyscope_core/store/storage.py"},
 }
 """Modules that reach out of the process, and the only files that may import them."""

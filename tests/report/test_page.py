@@ -15,13 +15,14 @@ import pytest
 from PIL import Image, ImageOps, PngImagePlugin
 
 from copyscope_core.evaluation.evaluate import evaluate
-from copyscope_core.report.build import Report, build_report
+from copyscope_core.report.build import build_report
 from copyscope_core.report.html.chart import chart, nice_ticks
 from copyscope_core.report.html.heat import heat_map
 from copyscope_core.report.html.lattice import TILES, lattice, moves
 from copyscope_core.report.html.likeness import likeness, mean_likeness
 from copyscope_core.report.html.page import COALITIONS_SHOWN, IMAGES_PER_COALITION, TEMPLATES, render_html, write_html
 from copyscope_core.report.html.pictures import THUMBNAIL, Picture, close_up, difference, outlines, palette, thumbnail
+from copyscope_core.report.report import Report
 from copyscope_core.report.schema import CoalitionResult
 from copyscope_core.report.terms import TERMS
 from copyscope_core.report.text import interval_text, signed

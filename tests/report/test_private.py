@@ -2,31 +2,39 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from example_workflows import with_lora
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from images_on_disk import MeanColours, image_folder
 from PIL import Image
 
-from copyscope_core.audit.score import Score
+from copyscope_core.auditing.score import Score
 from copyscope_core.evaluation.evaluate import evaluate
 from copyscope_core.evaluation.measure import Works
 from copyscope_core.evidence.publish import Published, ReportOptions, publish
 from copyscope_core.evidence.verify import Verifier
-from copyscope_core.files.images import read_folder
-from copyscope_core.plan.plan import make_plan
-from copyscope_core.report.build import build_report, load_report
+from copyscope_core.files.folders import read_folder
+from copyscope_core.planning.plan import make_plan
+from copyscope_core.report.build import build_report
+from copyscope_core.report.html.chart_files import chart_svg
+from copyscope_core.report.html.page import render_html
 from copyscope_core.report.html.pictures import Picture
 from copyscope_core.report.private import without_private
-from copyscope_core.report.schema import Report
+from copyscope_core.report.report import Report
+from copyscope_core.report.schema import Record
+from copyscope_core.report.text import summary_text
 from copyscope_core.settings import AuditSettings
 from copyscope_core.store.runs import STATE_VARIABLE
 from copyscope_core.workflow.graph import to_json
-from copyscope_core.workflow.node_info import bundled_catalog
+from copyscope_core.workflow.node_info import bundled_catalog, is_model_file
 
 PASSED_ON = ("report.json", "report.html", "manifest.json", "chart.svg")
 SECRETS = (
@@ -42,10 +50,10 @@ def planted() -> Report:
     workflow["6"]["inputs"]["text"] = "a moonlit heron, xylograph, in the style of quokka"
     workflow["6"]["_meta"] = {"title": "zugzwang prompt"}
     workflow["7"]["inputs"]["text"] = "blurred"
-    settings = AuditSettings(
+    chosen = AuditSettings(
         seeds=2, key_prompts=("moonlit heron", "quokka"), neutral_prompt="zugzwang", baseline_checkpoint="sub/sd15.ckpt"
     )
-    plan = make_plan(workflow, bundled_catalog(), settings)
+    plan = make_plan(workflow, bundled_catalog(), chosen)
     summary = plan.summary()
     rng = np.random.default_rng(0)
     size = 1 << len(plan.players)
@@ -152,43 +160,117 @@ def test_a_private_scoring_hides_folders_and_still_verifies(tmp_path: Path, monk
         text = (tmp_path / "out" / file).read_text(encoding="utf-8").lower()
         for secret in SECRETS:
             assert secret.lower() not in text, (file, secret)
-    assert load_report(tmp_path / "out" / "report.json").players[0].name == "prompt 1"
-    result = Verifier(tmp_path / "out", MeanColours(), reference=sources[0], control=sources[1]).run()
-    assert result.findings == ()
+    assert Report.load(tmp_path / "out" / "report.json").players[0].name == "prompt 1"
+    result = Verifier(tmp_path / "out", MeanColours(), sources[0], sources[1], root).run()
+    assert (result.findings, result.notes) == ((), ())
 
 
-def told(message: str, **changed: Any) -> str:
-    """What a private report makes of a warning, in a report with some fields changed."""
-    data = {**planted().model_dump(mode="json"), **changed, "warnings": [{"code": "note", "message": message}]}
-    return without_private(Report.model_validate(data)).warnings[0].message
+MARK = "qzx"
+"""A part of every word that is planted below, and of no word of CopyScope's."""
+
+OWN = {"schema_version", "statement", "created", "distance", "estimator", "stopped", "no_interval", "method"}
+"""Fields whose text CopyScope writes itself, the same in every report or from numbers alone."""
+
+WITH_TEXT = ("input_image", "input_matches_reference", "defective_images", "plan", "conversion", "note", "no_effect",
+             "mostly_covariance", "canary_mismatch", "other_features", "something_new")  # fmt: skip
+"""Codes of warnings that quote names or files."""
+
+FILES = {"file", "files"}
+words = st.text(st.characters(categories=["L", "M", "N"], max_codepoint=0x1FFFF), max_size=6).map(
+    lambda tail: f"{MARK}{tail}"
+)
+BETWEEN = (" ", "  ", "'", "’", '"', "“", "-", "_", ".", ", ", " (", ") ", ": ", "; ", "\n")
+FORMS = ("C:\\Users\\{}\\{}", "~/{}/{}", "/data/{}/{}", "\\\\{}\\{}", "{}/{}", "file:///{}/{}", "{}\\{}", "../{}/{}",
+         "read from /home/{}/{} and more", "“/{}” ({})", "$HOME/{}:{}")  # fmt: skip
+names = st.builds(str.join, st.sampled_from(BETWEEN), st.lists(words, min_size=1, max_size=3))
+paths = st.builds(str.format, st.sampled_from(FORMS), names, names)
 
 
-def test_control_images_are_numbered_in_warnings() -> None:
-    control = {**planted().model_dump(mode="json")["reference"], "images": [{"file": f"osprey {k}.jpg"} for k in "ab"]}
-    assert told("It is nearest to osprey b.jpg.", control=control) == "It is nearest to control image 2."
+def planted_everywhere(report: dict[str, Any], draw: Callable[[], str]) -> dict[str, Any]:
+    """The report with every text that is not CopyScope's own replaced, equal ones by equal ones."""
+    known: dict[str, str] = {}
+
+    def new(text: str) -> str:
+        return known.setdefault(text, f"{draw()}{len(known)}")
+
+    def walk(value: Any, key: str) -> Any:
+        if isinstance(value, dict):
+            open_ended = key in ("environment", "settings", "workflow", "baseline_models", "preprocessing")
+            plain = {name: walk(item, name) for name, item in value.items()}
+            return plain | (
+                {new(f"{key} {name}"): walk(item, name) for name, item in value.items()} if open_ended else {}
+            )
+        if isinstance(value, list):
+            return [walk(item, key) for item in value]
+        if not isinstance(value, str) or key in OWN or not value:
+            return value
+        if key in FILES and is_model_file(value):
+            return f"{draw()}/{len(known)}/dream.safetensors"
+        return new(value)
+
+    return walk(report, "")
 
 
-def test_titles_of_nodes_are_left_out_of_warnings() -> None:
-    workflow = planted().model_dump(mode="json")["workflow"]
-    workflow["7"]["_meta"] = {"title": "Nightjar for a client"}
-    assert told("The node Nightjar for a client ran again.", workflow=workflow) == "The node [left out] ran again."
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_no_name_of_a_path_is_left_wherever_it_stands(data: st.DataObject) -> None:
+    """Not in any field of the report, and not in the page or the chart that are made from it."""
+    open_report = planted().model_dump(mode="json")
+    open_report["warnings"] += [{"code": code, "message": "a note"} for code in WITH_TEXT]
+    open_report["groups"] = [{"name": f"group of {p['name']}", "members": [p["name"]], "shapley": 1.0, "share": 1.0}
+                             for p in open_report["players"]]  # fmt: skip
+    for player in open_report["players"]:
+        player |= {"group": f"group of {player['name']}", "autov2": "0123456789"}
+    for image in open_report["reference"]["images"]:
+        image["matched_sha256"] = "e" * 64
+    drawn = itertools.cycle(data.draw(st.lists(paths, min_size=1, max_size=6)))
+    report = Report.model_validate(planted_everywhere(open_report, lambda: next(drawn)))
+    assert MARK in report.model_dump_json()
+    private = without_private(report)
+    for text in (private.model_dump_json(), render_html(private), chart_svg(private), summary_text(private)):
+        low = text.lower()
+        assert MARK not in low, low[max(0, low.index(MARK) - 200) :][:300]
+    assert [player.shapley for player in private.players] == [player.shapley for player in report.players]
+    assert len({player.name for player in private.players}) == len(private.players)
 
 
-def test_longer_names_are_replaced_before_what_they_hold() -> None:
-    workflow = planted().model_dump(mode="json")["workflow"]
-    workflow["7"]["inputs"]["text"] = "lynx"
-    workflow["7"]["_meta"] = {"title": "lynx at dusk"}
-    assert told("Of lynx at dusk and lynx.", workflow=workflow) == "Of [left out] and [left out]."
+def test_every_text_field_of_a_report_is_planted_above() -> None:
+    """A new field of free text is either planted, or named here as CopyScope's own."""
+    seen: set[str] = set()
+
+    def walk(value: Any, key: str) -> None:
+        for name, item in value.items() if isinstance(value, dict) else ((key, item) for item in value):
+            if isinstance(item, dict | list):
+                walk(item, name)
+            elif isinstance(item, str):
+                seen.add(name)
+
+    walk(planted().model_dump(mode="json"), "")
+    texts = {
+        name
+        for model in Record.__subclasses__() + [sub for one in Record.__subclasses__() for sub in one.__subclasses__()]
+        if model.__module__ == Record.__module__
+        for name, item in model.model_fields.items()
+        if "str" in str(item.annotation)
+    }
+    planted_there = {"autov2", "matched_sha256", "environment", "settings", "workflow"}
+    assert texts - seen - OWN == planted_there
 
 
-def test_input_images_absence_does_not_name_them() -> None:
+def test_names_of_model_files_versions_and_plain_names_stay() -> None:
     data = planted().model_dump(mode="json")
-    data["players"][0] |= {"kind": "image", "name": "image: plover.png", "absence": "a grey image instead of plover"}
+    data["environment"]["device"] = "cuda:0 NVIDIA GeForce RTX 4090"
+    data["environment"]["launch_flags"] += ["--reserve-vram 1.5", "--fast=C:\\Users\\x"]
+    data["settings"] |= {"distance": "kid", "output": "8", "baseline_models": {"12": "a/b.gguf", "/x": "c.gguf"}}
     report = without_private(Report.model_validate(data))
-    assert report.players[0].absence == "replaced by a neutral grey image of the same size"
-
-
-def test_keys_of_the_environment_are_cleaned_too() -> None:
-    data = planted().model_dump(mode="json")
-    data["environment"]["packs"] = {"/home/kjartan/comfy/custom_nodes/pack": "1"}
-    assert "kjartan" not in json.dumps(without_private(Report.model_validate(data)).environment)
+    assert report.environment["device"] == "cuda:0 NVIDIA GeForce RTX 4090"
+    assert report.environment["launch_flags"] == ["--cpu", "--base-directory", "--reserve-vram 1.5", "--fast"]
+    assert report.settings["distance"] == "kid"
+    assert report.settings["output"] == "8"
+    assert report.settings["baseline_models"] == {"12": "b.gguf"}
+    assert [player.name for player in report.players if player.kind == "lora"] == ["style"]
+    assert {player.node for player in report.players} == {player.node for player in planted().players}
+    assert report.players[0].absence == "replaced by the baseline"
+    assert "reference image 4, at feature distance 12.0" in report.warnings[0].message
+    assert "(node 4)" in report.warnings[0].message
+    assert report.headline.count("“") == planted().headline.count("“")

@@ -21,7 +21,7 @@ from PIL import Image
 from copyscope_core.errors import ImageError, StoreError
 from copyscope_core.files import atomic as files
 from copyscope_core.files.atomic import open_log
-from copyscope_core.files.images import pixel_hash
+from copyscope_core.files.pixels import pixel_hash
 from copyscope_core.store import runs
 from copyscope_core.store.run_store import RunStore
 from copyscope_core.store.runs import clean_run, list_runs, register_run
@@ -337,7 +337,7 @@ def finished_run(folder: Path) -> RunStore:
     store.write(KEY, [png(1)], {})
     features = store.features_folder / "fid-inception-2015"
     features.mkdir(parents=True)
-    (features / f"{OTHER}.npy").write_bytes(b"x" * 100)
+    (features / f"{OTHER}.safetensors").write_bytes(b"x" * 100)
     (folder / "report.json").write_text("{}", encoding="utf-8")
     (folder / "report.html").write_text("<p>", encoding="utf-8")
     register_run(folder)
@@ -375,7 +375,7 @@ def test_clean_spares_what_is_not_copyscopes(tmp_path: Path) -> None:
         store.folder / "thesis.docx",
         store.entry_folder(KEY) / "notes.txt",
         store.coalitions_folder / "mine" / "0000.png",
-        store.features_folder / "fid-inception-2015" / "my.npy",
+        store.features_folder / "fid-inception-2015" / "my.safetensors",
     ]
     for path in spared:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -16,7 +16,7 @@ from copyscope_core.evidence.verify import Verifier
 from copyscope_core.store import run_store as store_module
 from copyscope_core.store.run_store import RunStore
 from copyscope_core.store.storage import ImageStorage
-from tests.audit.test_audit import audit, results
+from tests.auditing.test_audit import audit, results
 
 pytest.importorskip("fsspec", reason="NO FSSPEC FOUND: pip install 'copyscope[ray]'; this test did NOT run")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from copyscope_core.demo.models import FAMILIES
-from copyscope_core.plan.plan import make_plan
+from copyscope_core.planning.plan import make_plan
 from copyscope_core.workflow.graph import parse_graph
 from copyscope_core.workflow.node_info import bundled_catalog
 from studies.planted.games import HELD_OUT, LARGE, SINGLE, WORKS, ZOO, draw_games

@@ -17,7 +17,7 @@ from PIL import Image
 
 from copyscope_core.cli.terminal import TerminalObserver
 from copyscope_core.demo import demo
-from copyscope_core.report.schema import Report
+from copyscope_core.report.report import Report
 
 SOURCE = Path(__file__).resolve().parents[2] / "samples" / "reference" / "hokusai"
 SIDE = 320

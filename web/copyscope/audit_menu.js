@@ -1,4 +1,5 @@
 /** "CopyScope: audit this image": adds and wires the enumerator, FID and report nodes. */
+import { imageSource } from './graph.js'
 
 export const AUDIT_LABEL = 'CopyScope: audit this image'
 export const AUDIT_COMMAND = 'CopyScope.AuditImage'
@@ -7,44 +8,41 @@ const CHAIN = ['CopyScopeCoalitionEnumerator', 'CopyScopeFID', 'CopyScopeShapley
 const INPUTS = ['image', 'coalitions', 'game']
 const GAP = 60
 const TITLE = 30
-const PROGRESS = 84 // room for the progress of a run
+const PROGRESS = 104 // room for the progress of a run
 
-/** The first IMAGE output of a node that makes images, or −1. @param {object | null | undefined} node */
-export function imageSlot(node) {
-  if (!node?.outputs || String(node.comfyClass ?? '').startsWith('CopyScope')) return -1
-  return node.outputs.findIndex((output) => output.type === 'IMAGE')
+/** Whether a node has an image to audit. @param {object | null | undefined} node */
+export function hasImage(node) {
+  return imageSource(node) !== null
 }
 
-/** Whether an enumerator hangs on the image already. @param {object} node */
+/** Whether an enumerator hangs on a node's image already. @param {object} node */
 export function isAudited(node) {
-  const links = node.outputs?.[imageSlot(node)]?.links ?? []
-  return links.some((id) => {
-    const link = node.graph?.getLink?.(id) ?? node.graph?.links?.[id]
-    return link && node.graph.getNodeById(link.target_id)?.comfyClass === CHAIN[0]
-  })
+  const source = imageSource(node)
+  const targets = source?.node.getOutputNodes(source.slot) ?? []
+  return targets.some((target) => target.comfyClass === CHAIN[0])
 }
 
 /** The one node that is selected, if it has an image. @param {object} app */
 export function selectedNode(app) {
-  const nodes = [...(app.canvas.selectedItems ?? [])].filter((item) => imageSlot(item) >= 0)
+  const nodes = [...(app.canvas.selectedItems ?? [])].filter(hasImage)
   return nodes.length === 1 ? nodes[0] : null
 }
 
 /**
  * Add the three nodes to the right of everything else and select them.
  * @param {object} app
- * @param {object} source
+ * @param {object} clicked the node whose image is audited
  */
-export function auditImage(app, source) {
-  const slot = imageSlot(source)
-  if (slot < 0 || isAudited(source)) return
-  const { graph } = source
+export async function auditImage(app, clicked) {
+  const source = imageSource(clicked)
+  if (!source || isAudited(clicked)) return
+  const { graph } = source.node
   const { LiteGraph } = globalThis
   const made = CHAIN.map((type) => LiteGraph.createNode(type))
   if (made.some((node) => !node)) return
   graph.beforeChange()
   const left = Math.max(...graph.nodes.map((node) => node.pos[0] + node.size[0])) + GAP
-  const top = source.pos[1]
+  const top = source.node.pos[1]
   const [enumerator, fid, report] = made
   enumerator.pos = [left, top]
   enumerator.size = [Math.max(enumerator.size[0], 320), enumerator.size[1] + PROGRESS]
@@ -55,7 +53,7 @@ export function auditImage(app, source) {
   const [right, bottom] = [0, 1].map((axis) => Math.max(...made.map((node) => node.pos[axis] + node.size[axis])))
   // At once, not animated: Nodes 2.0 measures the sockets of new nodes when they are drawn.
   app.canvas.ds.fitToBounds?.([left, top - TITLE, right - left, bottom - top + TITLE])
-  let [from, output] = [source, slot]
+  let { node: from, slot: output } = source
   for (const [index, node] of made.entries()) {
     graph.add(node)
     from.connect(output, node, node.inputs.findIndex((input) => input.name === INPUTS[index]))
@@ -63,9 +61,27 @@ export function auditImage(app, source) {
   }
   // Saved with every node: changed later, it would be a step of its own for undo.
   graph.updateExecutionOrder?.()
-  graph.afterChange()
   app.canvas.selectItems?.(made) ?? app.canvas.selectNodes?.(made)
   app.canvas.setDirty(true, true)
+  await settled(made)
+  graph.afterChange()
+}
+
+/**
+ * Wait until nodes have the size that they keep: Nodes 2.0 measures new ones once they are drawn, and what it changes
+ * after the step for undo has been taken would be a step of its own.
+ * @param {object[]} nodes
+ */
+async function settled(nodes) {
+  const sizes = () => nodes.map((node) => [...node.pos, ...node.size].join()).join(';')
+  let before = ''
+  let same = 0
+  for (let tries = 0; tries < 20 && same < 3; tries++) {
+    await new Promise((resolve) => setTimeout(resolve, 50))
+    const now = sizes()
+    same = now === before ? same + 1 : 0
+    before = now
+  }
 }
 
 /** A first guess at the reference folder; the user chooses. */

@@ -1,8 +1,12 @@
 /** A badge with its share on the node of every player. */
+import { app } from '../../../scripts/app.js'
 import { mayBeChance, percent } from './dom.js'
 import { allNodes, nodeByExecutionId } from './graph.js'
 
 const COLOURS = { toward: '#0f6fb8', away: '#b4540a', none: '#5c6472' }
+
+/** A count of redraws, kept in the front end's reactive store: see `watchBadges`. */
+const DRAWN = Symbol('copyscope.drawn')
 
 /** @type {WeakSet<object>} */
 const ours = new WeakSet()
@@ -12,17 +16,23 @@ const LOADER = 'CopyScopeLoaderCoalitions'
 const MOST_LETTERS = 18
 
 /**
- * Put a badge on every player's node; players that share a node (prompt phrases) share the badge. Those of Loader
- * Coalitions have one each on that node.
+ * Put a badge on every player's node, instead of those that are there; players that share a node (prompt phrases) share
+ * the badge. Those of Loader Coalitions have one each on that node.
  * @param {object} root the root graph
  * @param {{players: object[], workflow: object | null}} report
  * @param {object | null} source the node that the audit came from
  */
 export function showBadges(root, report, source = null) {
+  clear(root)
   if (source?.comfyClass === LOADER) {
     for (const player of report.players) put(source, [player], `${clip(player.name)}: `)
-    return
-  }
+  } else putByNode(root, report)
+  const store = app.extensionManager
+  if (store) store[DRAWN] = (store[DRAWN] ?? 0) + 1
+  root.setDirtyCanvas(true, true)
+}
+
+function putByNode(root, report) {
   const byNode = new Map()
   for (const player of report.players) {
     if (player.node !== null) byNode.set(player.node, [...(byNode.get(player.node) ?? []), player])
@@ -34,44 +44,52 @@ export function showBadges(root, report, source = null) {
   }
 }
 
+/**
+ * Let a node draw its badges again whenever they change. Nodes 2.0 looks at a badge again only if something reactive
+ * that the badge has read changes, so every node carries an empty one that reads the count.
+ * @param {object} node a new node
+ */
+export function watchBadges(node) {
+  const empty = newBadge({ text: '' })
+  if (!empty) return
+  node.badges.push(() => {
+    void app.extensionManager?.[DRAWN]
+    return empty
+  })
+}
+
 function put(node, players, label = '') {
   const badge = makeBadge(players, label)
   if (!badge) return
   ours.add(badge)
   node.badges.push(badge)
-  refresh(node)
 }
 
 function clip(name) {
   return name.length > MOST_LETTERS ? `${name.slice(0, MOST_LETTERS)}…` : name
 }
 
-/** Take the badges off again. @param {object} root */
-export function clearBadges(root) {
+function clear(root) {
   for (const node of allNodes(root)) {
     const kept = (node.badges ?? []).filter((badge) => !ours.has(badge))
     if (kept.length === node.badges?.length) continue
     node.badges.splice(0, node.badges.length, ...kept)
-    refresh(node)
   }
 }
 
 function makeBadge(players, label) {
-  const Badge = globalThis.LGraphBadge ?? globalThis.LiteGraph?.LGraphBadge
-  if (!Badge) return null
   const total = players.reduce((sum, player) => sum + player.shapley, 0)
   const sure = players.some((player) => !mayBeChance(player))
   const colour = !sure || total === 0 ? COLOURS.none : total > 0 ? COLOURS.toward : COLOURS.away
-  return new Badge({ text: label + players.map(describe).join(' · '), fgColor: '#ffffff', bgColor: colour })
+  return newBadge({ text: label + players.map(describe).join(' · '), fgColor: '#ffffff', bgColor: colour })
+}
+
+function newBadge(options) {
+  const Badge = globalThis.LGraphBadge ?? globalThis.LiteGraph?.LGraphBadge
+  return Badge ? new Badge(options) : null
 }
 
 function describe(player) {
   if (player.no_effect) return 'no effect'
   return `share ${percent(player.share)}${mayBeChance(player) ? ', may be chance' : ''}`
-}
-
-/** Draw a node again: the canvas, and in Nodes 2.0 the component, which looks when its title is set. */
-function refresh(node) {
-  node.title = node.title
-  node.setDirtyCanvas(true, true)
 }

@@ -1,4 +1,4 @@
-/** Every coalition as a tile, bluer the nearer it is to the reference; hover or focus tells the rest. */
+/** Every coalition as a tile, bluer the nearer it is to the reference; hover or focus shows its images beside those without any component. */
 import { digitsFor, h, number, unit } from './dom.js'
 
 const MOST = 256
@@ -19,15 +19,19 @@ export function coalitionGrid(report, image) {
   const [far, near] = [Math.min(...values), Math.max(...values)]
   const digits = digitsFor(coalitions.map(distance))
   const detail = h('div', { class: 'cs-detail', 'aria-live': 'polite' })
+  const other = h('div', { class: 'cs-other' })
   const tiles = coalitions.map((item) => tile(item, report.players, (item.value - far) / (near - far || 1), digits))
+  const [empty, full] = [0, coalitions.length - 1] // they are in the order of their bitmasks
+  /** One coalition, and what its images are to be seen beside: those without any component. */
   const show = (index) => {
-    for (const [other, element] of tiles.entries()) {
-      element.setAttribute('aria-pressed', String(other === index))
-      element.tabIndex = other === index ? 0 : -1
+    for (const [at, element] of tiles.entries()) {
+      element.setAttribute('aria-pressed', String(at === index))
+      element.tabIndex = at === index ? 0 : -1
     }
     detail.replaceChildren(...describe(coalitions[index], report.players, image))
+    other.replaceChildren(...describe(coalitions[index === empty ? full : empty], report.players, image))
+    other.hidden = !other.querySelector('img')
   }
-  const full = coalitions.length - 1
   const grid = h('div', { class: 'cs-grid', role: 'group', 'aria-label': 'Coalitions' }, ...tiles)
   grid.addEventListener('pointerover', (event) => {
     const index = tiles.indexOf(event.target.closest('.cs-tile'))
@@ -53,7 +57,7 @@ export function coalitionGrid(report, image) {
     h('h4', {}, 'Coalitions', h('span', { class: 'cs-soft' }, `${unit(report)} of each; bluer is nearer`)),
     grid,
     rest > 0 ? h('div', { class: 'cs-soft' }, `${rest} more in the full report`) : null,
-    detail,
+    h('div', { class: 'cs-sides' }, detail, other),
   )
 }
 

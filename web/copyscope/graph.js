@@ -30,3 +30,24 @@ export function firstSource(node, steps) {
   for (let step = 0; node && step < steps; step++) node = node.getInputNode?.(0) ?? null
   return node
 }
+
+/**
+ * Where the image of a node comes from: what goes into a node that saves or shows images, else its own first IMAGE
+ * output; null where it has none.
+ * @param {object | null | undefined} node
+ * @returns {{node: object, slot: number} | null}
+ */
+export function imageSource(node) {
+  if (!node?.outputs || isOurs(node)) return null
+  if (node.constructor.nodeData?.output_node) {
+    const input = node.inputs.findIndex((item) => item.type === 'IMAGE')
+    const [maker, link] = input < 0 ? [] : [node.getInputNode(input), node.getInputLink(input)]
+    if (maker && link && !isOurs(maker)) return { node: maker, slot: link.origin_slot }
+  }
+  const slot = node.outputs.findIndex((output) => output.type === 'IMAGE')
+  return slot < 0 ? null : { node, slot }
+}
+
+function isOurs(node) {
+  return String(node.comfyClass ?? '').startsWith('CopyScope')
+}

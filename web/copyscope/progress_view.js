@@ -3,7 +3,12 @@ import { duration, h } from './dom.js'
 
 const RUNNING = /^Running (\d+) of (\d+): (.*)$/s
 const STEP = /^(\d+) of (\d+): (.*)$/s
+/** A run's label: the components that are present, and which of its runs it is. */
+const LABEL = /^(.*), (seed \+\d+.*)$/s
 const PLAN = /^(\d+) coalitions? of (\d+) players?: (\d+) runs? to do, (\d+) stored$/
+
+/** Pixels of the panel: the bar, a line, two lines of components, a line. */
+const HEIGHT = 100
 
 export class ProgressView {
   /** Called when the panel appears. @type {() => void} */
@@ -19,8 +24,9 @@ export class ProgressView {
       this.bar,
     )
     this.now = h('div', { class: 'cs-now' })
+    this.who = h('div', { class: 'cs-who cs-soft' })
     this.left = h('div', { class: 'cs-soft', 'aria-live': 'polite' })
-    this.element = h('div', { class: 'copyscope cs-progress', hidden: true }, this.track, this.now, this.left)
+    this.element = h('div', { class: 'copyscope cs-progress', hidden: true }, this.track, this.now, this.who, this.left)
     this.reset(0)
   }
 
@@ -35,7 +41,7 @@ export class ProgressView {
   /** A line of text that the enumerator sent. @param {string} text */
   line(text) {
     if (!this.height) {
-      this.height = 76
+      this.height = HEIGHT
       this.element.hidden = false
       this.onResize()
     }
@@ -49,13 +55,13 @@ export class ProgressView {
       const [next, total] = [Number(running[1]), Number(running[2])]
       if (total !== this.total || next <= this.finished) this.reset(total)
       this.finished = next - 1
-      this.draw(text, this.finished ? this.remaining() : 'Loading models…')
+      this.draw(`Running ${next} of ${total}`, this.finished ? this.remaining() : 'Loading models…', running[3])
     } else if (step) {
       const [done, total] = [Number(step[1]), Number(step[2])]
       if (total !== this.total || done < this.finished) this.reset(total)
       this.finished = done
       if (done === 1) this.first = performance.now()
-      this.draw(`${done} of ${total} runs: ${step[3]}`, this.remaining())
+      this.draw(`${done} of ${total} runs done`, this.remaining(), step[3])
     } else {
       this.draw(text, '')
     }
@@ -85,14 +91,21 @@ export class ProgressView {
     this.element.dataset.state = 'stopped'
   }
 
-  draw(now, left) {
+  /**
+   * @param {string} now
+   * @param {string} left
+   * @param {string} [label] of the run that is told of; its seed stands first, where it is never cut off
+   */
+  draw(now, left, label = '') {
     const part = this.total ? this.finished / this.total : 1
+    const [, who, seed] = LABEL.exec(label) ?? [null, label, '']
     this.element.dataset.state = 'running'
     this.bar.style.width = `${(100 * part).toFixed(1)}%`
     this.track.setAttribute('aria-valuemax', String(this.total))
     this.track.setAttribute('aria-valuenow', String(this.finished))
-    this.now.textContent = now
-    this.now.title = now
+    this.now.textContent = seed ? `${now}, ${seed}` : now
+    this.who.textContent = who
+    this.who.title = who
     this.left.textContent = left
   }
 }

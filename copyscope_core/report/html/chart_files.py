@@ -1,6 +1,7 @@
-"""The chart of the contributions as files of its own: SVG with its colours in it, and PNG drawn from that SVG.
+"""The chart of the contributions as two files: an SVG with its colours in it, and a PNG drawn from that SVG.
 
-The PNG needs nothing but Pillow: of SVG only what ``report_chart`` uses is drawn (rectangles, lines, lines of text).
+The PNG is drawn with Pillow, which cannot read SVG: only what ``chart`` writes is drawn (rectangles, lines, lines of
+text). Libraries that read SVG need Cairo on the system (CairoSVG) or one more compiled package in ComfyUI (resvg).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from xml.etree import ElementTree
 from PIL import Image, ImageDraw, ImageFont
 
 from ...distances.registry import DISTANCES
-from ..schema import Report
+from ..report import Report
 from .chart import chart
 
 SCALE = 2

@@ -8,7 +8,8 @@ from __future__ import annotations
 from markupsafe import Markup
 
 from ...distances.registry import DISTANCES
-from ..schema import Interaction, Report
+from ..report import Report
+from ..schema import Interaction
 from ..text import clip, columns, interval_text, signed
 
 CELL = 96

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from ...distances.registry import DISTANCES
-from ..schema import CoalitionResult, Report
+from ..report import Report
+from ..schema import CoalitionResult
 from ..text import clip, distance_of, number, signed
 
 SHADES = 8

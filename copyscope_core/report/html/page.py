@@ -20,7 +20,8 @@ from markupsafe import Markup
 
 from ...distances.registry import DISTANCES
 from ...files.atomic import write_bytes_atomic
-from ..schema import CoalitionResult, Report, ReportWarning
+from ..report import Report
+from ..schema import CoalitionResult, ReportWarning
 from ..terms import terms_for
 from ..text import (
     coalition_title,

@@ -9,7 +9,8 @@ import random
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ..schema import CoalitionResult, Report
+from ..report import Report
+from ..schema import CoalitionResult
 
 DRAW_SEED = 20231121
 """Of the random pairs; fixed, so that nobody can draw until it pleases."""

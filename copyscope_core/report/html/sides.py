@@ -9,7 +9,8 @@ from typing import NamedTuple
 from markupsafe import Markup
 from PIL import Image, ImageOps
 
-from ..schema import CoalitionResult, Report
+from ..report import Report
+from ..schema import CoalitionResult
 from ..text import clip, coalition_title
 from .likeness import Likeness, mean_likeness
 from .pictures import THUMBNAIL, Picture, Thumbnail, close_up, decode, difference, embed, outlines, palette, thumbnail

@@ -7,16 +7,18 @@ the front end builds the node's widgets out of ``/object_info``; this module rep
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .scopes import Node
+from ..node_info import type_name
+from .scopes import UiNode
 
 Schema = Mapping[str, Any]
 
 NUMBER_TYPES = ("INT", "FLOAT")
-DYNAMIC_COMBO = "COMFY_DYNAMICCOMBO_V3"
+DYNAMIC_COMBO, MATCH_TYPE, AUTOGROW = "COMFY_DYNAMICCOMBO_V3", "COMFY_MATCHTYPE_V3", "COMFY_AUTOGROW"
 PLAIN_WIDGETS = frozenset({"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO", "MARKDOWN", "TEXTAREA", "COLOR"})
 DISPLAY_WIDGETS = frozenset({"IMAGECOMPARE", "CHART", "GALLERIA", "LOAD_3D", "LOAD_3D_ANIMATION", "WEBCAM"})
 WIDGET_TYPES = PLAIN_WIDGETS | DISPLAY_WIDGETS | {"AUDIO_RECORD", DYNAMIC_COMBO}
@@ -26,11 +28,15 @@ CONTROL_VALUES = (None, "fixed", "increment", "increment-wrap", "decrement", "ra
 UPLOAD_FLAGS = ("image_upload", "video_upload", "audio_upload", "animated_image_upload")
 PREVIEW_KEYS = ("videopreview", "preview")
 MISSING: Any = object()
+"""The default of an input that has none."""
+
+_COMMENT = re.compile(r"/\*|//")
+_ESCAPED = re.compile(r"\\([{}|])")
 
 
 @dataclass(frozen=True)
 class Input:
-    """One input of a node class: its name, type (``COMBO`` for a list of choices) and options."""
+    """An input that a node class declares: its name, type (``COMBO`` for a list of choices) and options."""
 
     name: str
     type: str
@@ -44,7 +50,20 @@ class Input:
 
     @property
     def is_widget(self) -> bool:
+        """True if the front end makes a widget for the input."""
         return not self.forced and (self.options.get("widgetType") or self.type) in WIDGET_TYPES
+
+    @property
+    def is_autogrow(self) -> bool:
+        """True if the input stands for a row of sockets that grows as they are linked."""
+        return self.type.startswith(AUTOGROW)
+
+    @property
+    def link_type(self) -> str:
+        """The type that a link to the input must have."""
+        if self.type == MATCH_TYPE:
+            return str((self.options.get("template") or {}).get("allowed_types", "*"))
+        return self.type
 
     @property
     def has_control(self) -> bool:
@@ -71,7 +90,8 @@ def _inputs_of(block: Mapping[str, Any], order: Mapping[str, Any] | None, prefix
     for section in ("required", "optional"):
         specs = block.get(section) or {}
         names = [name for name in (order or {}).get(section) or () if name in specs]
-        for name in (*names, *(name for name in specs if name not in names)):
+        listed = set(names)
+        for name in (*names, *(name for name in specs if name not in listed)):
             spec = specs[name]
             if not isinstance(spec, Sequence) or isinstance(spec, str) or not spec:
                 continue
@@ -79,7 +99,7 @@ def _inputs_of(block: Mapping[str, Any], order: Mapping[str, Any] | None, prefix
             kind = spec[0]
             if isinstance(kind, (list, tuple)):
                 kind, options = "COMBO", {"options": list(kind), **options}
-            found.append(Input(prefix + name, str(kind), options, section == "optional"))
+            found.append(Input(prefix + name, type_name(kind), options, section == "optional"))
     return found
 
 
@@ -101,41 +121,56 @@ def resolve_dynamic_prompt(text: str) -> str:
 
     The front end draws an alternative at every run; a measurement has to be repeatable, and any draw is a legal one.
     """
-    text = re.sub(r"/\*[\s\S]*?\*/|//.*", "", text)
-    return re.sub(r"\\([{}|])", r"\1", _first_alternatives(iter(text)))
+    return _ESCAPED.sub(r"\1", _first_alternatives(_without_comments(text)))
 
 
-def _first_alternatives(letters: Iterator[str]) -> str:
+def _without_comments(text: str) -> str:
+    """The text without ``// …`` and ``/* … */``; a comment that is never closed is text."""
+    kept: list[str] = []
+    done = position = 0
+    last_close = text.rfind("*/")
+    while opening := _COMMENT.search(text, position):
+        if opening.group() == "/*" and last_close < opening.end():
+            position = opening.start() + 1
+            continue
+        closing = "*/" if opening.group() == "/*" else "\n"
+        end = text.find(closing, opening.end())
+        kept.append(text[done : opening.start()])
+        done = position = len(text) if end < 0 else end + len(closing.strip())
+    return "".join([*kept, text[done:]])
+
+
+def _first_alternatives(text: str) -> str:
+    """The text with every ``{a|b}`` replaced by its first alternative; a brace that is never closed ends with it."""
     out: list[str] = []
+    chosen: list[bool] = []  # of each open brace, whether this is its first alternative
+    others = 0  # how many of them are not
+    letters = iter(text)
     for letter in letters:
-        if letter == "\\":
-            out.append(letter + next(letters, ""))
-        elif letter == "{":
-            out.append(_first_alternatives(iter(_first_option(letters))))
+        if letter == "{":
+            chosen.append(True)
+        elif letter == "}" and chosen:
+            others -= not chosen.pop()
+        elif letter == "|" and chosen:
+            others += chosen[-1]
+            chosen[-1] = False
         else:
-            out.append(letter)
+            whole = letter + next(letters, "") if letter == "\\" else letter
+            if not others:
+                out.append(whole)
     return "".join(out)
-
-
-def _first_option(letters: Iterator[str]) -> str:
-    options, depth = [""], 0
-    for letter in letters:
-        if letter == "\\":
-            options[-1] += letter + next(letters, "")
-            continue
-        if letter == "}" and depth == 0:
-            break
-        if letter == "|" and depth == 0:
-            options.append("")
-            continue
-        depth += {"{": 1, "}": -1}.get(letter, 0)
-        options[-1] += letter
-    return options[0]
 
 
 @dataclass(frozen=True)
 class Widgets:
-    """A node's widget values by input name, and what was found odd about them (one sentence each)."""
+    """A node's widget values.
+
+    Attributes:
+        values: by the names of the inputs; also values of inputs that the server does not declare.
+        names: the declared inputs that are widgets.
+        notes: a sentence for each thing that was left out or decided.
+        misfits: ``name = value`` of each value that is of the wrong kind.
+    """
 
     values: dict[str, Any]
     names: frozenset[str]
@@ -144,14 +179,14 @@ class Widgets:
 
 
 def _migrate(inputs: Sequence[Input], saved: Sequence[Any]) -> Sequence[Any]:
-    """Drops the values of inputs that had a widget when the file was saved and are sockets now."""
+    """The saved values without those of inputs that had a widget when the file was saved and are sockets now."""
     slots = [one.forced for one in inputs if one.is_widget or one.forced for _ in range(2 if one.has_control else 1)]
     if not any(slots) or len(slots) != len(saved):
         return saved
     return [value for value, forced in zip(saved, slots, strict=True) if not forced]
 
 
-def _lora_rows(saved: Sequence[Any]) -> dict[str, Any]:
+def _lora_rows(saved: Iterable[Any]) -> dict[str, Any]:
     """The rows of rgthree's Power Lora Loader, which builds its widgets in the browser: ``lora_1``, ``lora_2`` …"""
     rows = [dict(value) for value in saved if isinstance(value, Mapping) and "lora" in value]
     for row in rows:
@@ -160,25 +195,25 @@ def _lora_rows(saved: Sequence[Any]) -> dict[str, Any]:
     return {f"lora_{number}": row for number, row in enumerate(rows, 1)}
 
 
-def read_widgets(node: Node, schema: Schema) -> Widgets:
-    """Which widget of ``node`` holds which value."""
+def read_widgets(node: UiNode, schema: Schema) -> Widgets:
+    """The widget values that a file holds for ``node``, by input."""
     inputs = declared_inputs(schema)
     saved = node.get("widgets_values")
     values: dict[str, Any] = {}
+    names: set[str] = set()
     notes: list[str] = []
     misfits: list[str] = []
-    names: list[str] = []
     by_name = saved if isinstance(saved, Mapping) else None
-    queue = list(_migrate(inputs, saved)) if isinstance(saved, (list, tuple)) else []
-
-    def take(one: Input) -> None:
-        names.append(one.name)
+    rest = deque(_migrate(inputs, saved) if isinstance(saved, (list, tuple)) else ())
+    waiting = deque(one for one in inputs if one.is_widget)
+    while waiting:
+        one = waiting.popleft()
+        names.add(one.name)
+        value = one.default
         if by_name is not None:
-            value = by_name.get(one.name, one.default)
-        elif queue:
-            value = queue.pop(0)
-        else:
-            value = one.default
+            value = by_name.get(one.name, value)
+        elif rest:
+            value = rest.popleft()
         if one.type in NUMBER_TYPES and isinstance(value, (str, Mapping, list)) and not _is_number(value):
             misfits.append(f"{one.name} = {value!r}")
         if isinstance(value, str) and one.options.get("dynamicPrompts"):
@@ -189,23 +224,16 @@ def read_widgets(node: Node, schema: Schema) -> Widgets:
         if value is not MISSING:
             values[one.name] = value
         if one.type == DYNAMIC_COMBO:
-            for sub in selected_inputs(one, value):
-                if sub.is_widget:
-                    take(sub)
-        elif one.has_control and queue and queue[0] in CONTROL_VALUES:
-            queue.pop(0)
-
-    for one in inputs:
-        if one.is_widget:
-            take(one)
+            waiting.extendleft(sub for sub in reversed(selected_inputs(one, value)) if sub.is_widget)
+        elif one.has_control and rest and rest[0] in CONTROL_VALUES:
+            rest.popleft()
     if by_name is not None:
-        extra = {key: value for key, value in by_name.items() if key not in names and key not in PREVIEW_KEYS}
-        values.update(extra)
+        values.update((key, value) for key, value in by_name.items() if key not in names and key not in PREVIEW_KEYS)
         return Widgets(values, frozenset(names), tuple(notes), tuple(misfits))
-    rows = _lora_rows(queue)
+    rows = _lora_rows(rest)
     values.update(rows)
     uploads = any(one.options.get(flag) for one in inputs for flag in UPLOAD_FLAGS)
-    left = [value for value in queue if value not in (None, "") and not isinstance(value, Mapping)]
+    left = [value for value in rest if value not in (None, "") and not isinstance(value, Mapping)]
     if left and not uploads and not rows:
         plural = "s" if len(left) > 1 else ""
         notes.append(f"{len(left)} saved widget value{plural} unknown to the server's /object_info left out")

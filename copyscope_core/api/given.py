@@ -1,0 +1,122 @@
+"""What a program gives, as the core takes it: settings, servers, works, and a workflow as a file."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from pydantic import ValidationError
+
+from ..errors import CopyScopeError, WorkflowError, describe
+from ..settings import AuditSettings
+
+if TYPE_CHECKING:
+    from ..auditing.servers import ServerChoice
+    from ..distances.registry import DistanceName
+    from ..evaluation.measure import Works
+    from ..files.image_sets import ImageFiles
+    from ..game.design import Estimator
+
+    PathName = str | os.PathLike[str]
+    Workflow = PathName | Mapping[str, Any]
+    Servers = str | Sequence[str] | None
+
+
+class Settings(TypedDict, total=False):
+    """The fields of `AuditSettings`, which explains them, as keyword arguments."""
+
+    seeds: int
+    players: Sequence[str]
+    lock: Sequence[str]
+    baseline_checkpoint: str | None
+    baseline_vae: str | None
+    baseline_models: Mapping[str, str]
+    key_prompts: Sequence[str]
+    neutral_prompt: str
+    image_players: Sequence[str]
+    output: str | None
+    max_coalitions: int
+    distance: DistanceName
+    budget: int | None
+    target_width: float | None
+    estimator: Estimator
+    groups: Mapping[str, Sequence[str]]
+    allow_paid_nodes: bool
+
+
+def settings_of(fields: Mapping[str, Any]) -> AuditSettings:
+    """The settings of keyword arguments.
+
+    Raises:
+        CopyScopeError: there is no such setting, or a value does not fit (named).
+    """
+    try:
+        return AuditSettings.model_validate(dict(fields))
+    except ValidationError as error:
+        raise CopyScopeError(f"The settings do not fit: {describe(error)}.") from error
+
+
+def works_of(reference: ImageFiles, control: ImageFiles | None) -> Works:
+    """What images are compared with, read from the disk.
+
+    Raises:
+        ImageError: there are no images, or one cannot be read (named).
+    """
+    from ..evaluation.measure import Works
+    from ..files.image_sets import read_image_files
+
+    return Works(read_image_files(reference), () if control is None else read_image_files(control))
+
+
+def choice_of(
+    server: Servers,
+    comfyui: PathName | None,
+    base_directory: PathName | None,
+    arguments: Sequence[str],
+    timeout: float = 900.0,
+    ray: str | None = None,
+) -> ServerChoice:
+    """The ComfyUI that is wanted.
+
+    Raises:
+        CopyScopeError: the choices exclude each other.
+    """
+    from ..auditing.servers import ServerChoice
+
+    return ServerChoice(
+        (server,) if isinstance(server, str) else tuple(server or ()),
+        None if comfyui is None else Path(comfyui),
+        None if base_directory is None else Path(base_directory),
+        tuple(arguments),
+        timeout,
+        ray,
+    )
+
+
+@contextlib.contextmanager
+def file_of(workflow: Workflow) -> Iterator[Path]:
+    """A workflow as a file: as it was given, or written for the while.
+
+    Raises:
+        WorkflowError: what was given is neither a path nor JSON.
+    """
+    if isinstance(workflow, str | os.PathLike):
+        yield Path(workflow)
+        return
+    if not isinstance(workflow, Mapping):
+        raise WorkflowError(
+            f"An object of type {type(workflow).__name__} is no workflow; give its JSON file or the parsed content."
+        )
+    try:
+        text = json.dumps(dict(workflow), allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise WorkflowError(f"The workflow cannot be written as JSON ({error}); give its parsed content.") from error
+    with tempfile.TemporaryDirectory(prefix="copyscope-") as folder:
+        path = Path(folder) / "workflow.json"
+        path.write_text(text, encoding="utf-8")
+        yield path

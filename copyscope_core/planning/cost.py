@@ -1,0 +1,113 @@
+"""What a way of measuring a game costs: coalitions, images, sampler runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..errors import WorkflowError
+from ..game.choose import choose_design, exact_count, smallest_sample
+from ..game.design import Design
+from ..players.rewrite import Rewriter
+from ..settings import AuditSettings
+from ..workflow.graph import Graph, Node
+from ..workflow.node_info import NodeCatalog
+from ..workflow.noise import Constants
+
+COUNTED = 4096
+"""Of more coalitions than this the distinct sampler runs are not counted, but bounded from above."""
+
+COUNTED_NODES = 500_000
+"""Nor are they where the coalitions' graphs may have more different nodes than this."""
+
+MOST_IMAGES = 1 << 31
+"""Images of one prompt; a workflow whose batch sizes multiply to more is refused."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a way of measuring the game would run.
+
+    Attributes:
+        mode: ``exact``, ``grouped`` (the Owen value) or ``sampled``.
+        coalitions: at most so many.
+        images: of all coalitions and seeds.
+        sampler_runs: distinct sampler executions, or an upper bound.
+        chosen: whether the settings ask for it.
+    """
+
+    mode: str
+    coalitions: int
+    images: int
+    sampler_runs: int
+    chosen: bool
+
+
+def costs_of_modes(
+    rewriter: Rewriter,
+    samplers: Sequence[str],
+    groups: Sequence[Sequence[int]],
+    design: Design,
+    settings: AuditSettings,
+    seeds: int,
+    batch: int,
+) -> tuple[Cost, ...]:
+    """What each way of measuring the game would run: exact, with the groups, and sampled.
+
+    Args:
+        samplers: the nodes that sample, in the rewriter's base graph.
+        groups: places of the players of each group; empty: none is grouped.
+        design: the one that the settings ask for.
+    """
+
+    def runs(masks: Sequence[int], more: int) -> int:
+        known = len(masks) * len(samplers)
+        if rewriter.most_nodes(len(masks)) <= COUNTED_NODES:
+            known = sum(len(rewriter.variants(node_id, masks)) for node_id in samplers)
+        return (known + more * len(samplers)) * seeds
+
+    def cost(mode: str, count: int, sample: Design, chosen: bool) -> Cost:
+        masks = sample.masks
+        return Cost(mode, count, count * seeds * batch, runs(masks, count - len(masks)), chosen)
+
+    result = []
+    smallest = smallest_sample(design.n, groups, settings.estimator)
+    for mode, parts in [("exact", ()), *([("grouped", groups)] if groups else [])]:
+        count = exact_count(design.n, parts)
+        whole = choose_design(design.n, parts) if count <= COUNTED else smallest
+        result.append(cost(mode, count, whole, design.complete and design.groups == tuple(parts)))
+    if not design.complete:
+        result.append(cost("sampled", settings.budget or 0, design, True))
+    elif len(smallest.masks) < result[-1].coalitions:
+        result.append(cost("sampled", len(smallest.masks), smallest, False))
+    return tuple(result)
+
+
+def is_sampler(node: Node, catalog: NodeCatalog) -> bool:
+    """Whether a node makes latents or images with a model."""
+    info = catalog.get(node.class_type)
+    return info is not None and info.has_output("LATENT", "IMAGE") and info.has_input("MODEL", "GUIDER")
+
+
+def batch_size(graph: Graph, catalog: NodeCatalog) -> int:
+    """Images per prompt by the workflow's own batch sizes.
+
+    Raises:
+        WorkflowError: more than ``MOST_IMAGES``.
+    """
+    batch = 1
+    constants = Constants(graph)
+    for node_id, node in graph.items():
+        info = catalog.get(node.class_type)
+        if info is None or not info.has_output("LATENT"):
+            continue
+        for name in ("batch_size", "amount"):
+            value = constants.of(node.inputs.get(name))
+            if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= 4096:
+                batch *= value
+            if batch > MOST_IMAGES:
+                raise WorkflowError(
+                    f"The workflow's batch sizes multiply to more than {MOST_IMAGES:,} images a prompt (up to node "
+                    f"{node_id!r}, {node.class_type}); make them smaller."
+                )
+    return batch

@@ -1,0 +1,275 @@
+"""The plan of an audit: players, what is locked and unmeasured, and the graph of every coalition. Runs nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from ..errors import PlayerError, TooManyCoalitionsError, WorkflowError
+from ..game.choose import MOST_SAMPLED, choose_design, exact_count, smallest_sample
+from ..game.coalitions import execution_order, how_many, label, members
+from ..game.design import Design
+from ..players.components import Component
+from ..players.discover import InputImage, Unmeasured, discover, unmeasured
+from ..players.rewrite import Rewriter
+from ..players.selection import grouping, select
+from ..settings import AuditSettings
+from ..workflow.graph import Graph, Link, Node, parse_graph, upstream
+from ..workflow.node_info import NodeCatalog
+from ..workflow.noise import NoiseInput, noise_inputs, untouched_seeds
+from .cost import Cost, batch_size, costs_of_modes, is_sampler
+from .server_files import check_baseline_files, check_files
+from .steps import Step, choose_canaries
+from .target import bypass_outputs, find_target
+
+COST_ORDER = ("checkpoint", "unet", "clip", "controlnet", "lora", "prompt", "image", "vae")
+"""Kinds by how dear a change between neighbouring coalitions is, dearest first."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One workflow, ready to be run for any coalition and seed offset.
+
+    Attributes:
+        graph: the workflow upstream of ``target``; output nodes are bypassed.
+        target: the output whose images are audited.
+        players: in bitmask order.
+        locked: components that are present in every coalition, each with its reason.
+        unmeasured: what else shapes the images.
+        images: image files upstream.
+        noise: the active noise inputs; offset *k* is added to each.
+        seeds: seed offsets per coalition (1 where the workflow has no active noise).
+        batch: images per prompt, as far as the workflow tells.
+        warnings: sentences for the user.
+        rewriter: gives the graph of any coalition.
+        design: which coalitions are run; a sample is its smallest, and grows (``sampling.next_design``).
+        group_names: of the design's groups, in their order.
+        costs: what each way of measuring the game would run.
+    """
+
+    graph: Graph
+    target: Link
+    players: tuple[Component, ...]
+    locked: tuple[Component, ...]
+    unmeasured: tuple[Unmeasured, ...]
+    images: tuple[InputImage, ...]
+    noise: tuple[NoiseInput, ...]
+    seeds: int
+    batch: int
+    settings: AuditSettings
+    warnings: tuple[str, ...]
+    rewriter: Rewriter = field(repr=False)
+    design: Design
+    group_names: tuple[str, ...]
+    costs: tuple[Cost, ...]
+
+    def __repr__(self) -> str:
+        names, cost = ", ".join(self.names), self.cost
+        return f"<Plan of {names}: {cost.coalitions} coalitions, {cost.images} images>"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(player.name for player in self.players)
+
+    @property
+    def coalitions(self) -> list[int]:
+        """The design's masks in execution order, the full coalition first."""
+        costs = sorted(range(len(self.players)), key=lambda i: COST_ORDER.index(_cost_kind(self.players[i].kind)))
+        return execution_order(self.design.masks, len(self.players), costs)
+
+    @property
+    def cost(self) -> Cost:
+        """Of what the settings ask for."""
+        return next(cost for cost in self.costs if cost.chosen)
+
+    @property
+    def sampler_runs(self) -> int:
+        """Distinct sampler executions over all coalitions and seeds, or an upper bound."""
+        return self.cost.sampler_runs
+
+    @property
+    def full(self) -> int:
+        return (1 << len(self.players)) - 1
+
+    def steps(self) -> list[Step]:
+        """Every coalition at every seed offset, in the order in which they run.
+
+        The full coalition's first step comes first; where anything is random its repetition follows.
+        """
+        steps = [Step(mask, offset) for mask in self.coalitions for offset in range(self.seeds)]
+        return [steps[0], self.repeat, *steps[1:]] if self.noise else steps
+
+    @property
+    def repeat(self) -> Step:
+        """The second run of the full coalition's first step."""
+        return Step(self.full, 0, "repeat")
+
+    def canaries(self) -> list[Step]:
+        """The steps that are run once again at the end; none where nothing is random."""
+        return choose_canaries(self.design.masks, self.full) if self.noise else []
+
+    def weight(self, mask: int) -> int:
+        """How much work a coalition is, roughly: the nodes of its graph."""
+        return len(self.rewriter.nodes(mask))
+
+    def label(self, mask: int) -> str:
+        """How a coalition is called in messages."""
+        return label(mask, self.names)
+
+    def members(self, mask: int) -> tuple[str, ...]:
+        return members(mask, self.names)
+
+    def summary(self) -> dict[str, Any]:
+        """What ``copyscope plan --json`` prints."""
+        return {
+            "players": [
+                {"name": p.name, "kind": p.kind, "node": p.node, "files": list(p.files), "absence": p.absence.rule}
+                for p in self.players
+                if p.absence
+            ],
+            "locked": [
+                {"name": c.name, "kind": c.kind, "node": c.node, "files": list(c.files), "reason": c.reason}
+                for c in self.locked
+            ],
+            "unmeasured": [
+                {"node": u.node, "class_type": u.class_type, "what": u.what, "reason": u.reason}
+                for u in self.unmeasured
+            ],
+            "output": {"node": self.target.node, "slot": self.target.slot},
+            "seeds": self.seeds,
+            "batch": self.batch,
+            "groups": {
+                name: [self.names[i] for i in group]
+                for name, group in zip(self.group_names, self.design.groups, strict=False)
+            },
+            "mode": self.cost.mode,
+            "coalitions": self.cost.coalitions,
+            "images": self.cost.images,
+            "sampler_runs": self.cost.sampler_runs,
+            "modes": [asdict(cost) for cost in self.costs],
+            "determinism_runs": 1 if self.noise else 0,
+            "warnings": list(self.warnings),
+        }
+
+
+def make_plan(
+    workflow: Any, catalog: NodeCatalog, settings: AuditSettings | None = None, target: Link | None = None
+) -> Plan:
+    """Plan the audit of an API-format workflow.
+
+    Args:
+        workflow: parsed JSON, or a ``Graph`` already.
+        catalog: what is known of node classes. A live one also checks file names against the server's lists.
+        target: the audited output; None finds it (``find_target``).
+
+    Raises:
+        WorkflowError: the workflow is malformed, has no image output or several, holds paid nodes, or names files
+            that the server lacks.
+        PlayerError: nothing to measure, or a named component does not exist.
+        TooManyCoalitionsError: more than ``settings.max_coalitions``, and no budget to run a sample of them.
+        GameError: the budget is too small for so many players.
+    """
+    settings = settings or AuditSettings()
+    graph = workflow if _is_graph(workflow) else parse_graph(workflow)
+    target = target or find_target(graph, catalog, settings.output)
+    original, target, bypassed = bypass_outputs(upstream(graph, target.node), target, catalog)
+    _refuse_paid(original, catalog, settings)
+    if catalog.live:
+        check_files(original, catalog)
+    found = discover(original, target, catalog, settings)
+    players, locked = select(found.components, settings)
+    if not players:
+        raise PlayerError(_no_players(target, original, locked))
+    group_names, groups = grouping(players, settings.groups)
+    _refuse_too_many(players, groups, settings)
+    design = choose_design(len(players), groups, settings.budget, settings.estimator)
+    noise = noise_inputs(original, catalog)
+    seeds = settings.seeds if noise else 1
+    rules = [player.absence for player in players if player.absence]
+    rewriter = Rewriter(original, found.graph, target, rules, _spread(noise, found.copies))
+    if catalog.live:
+        check_baseline_files(original, rules, catalog)
+    warnings = (
+        []
+        if noise
+        else ["The workflow has no active noise input, so every seed gives the same images; one seed is used."]
+    )
+    unknown = sorted({node.class_type for node in original.values() if node.class_type not in catalog})
+    if unknown:
+        warnings.append(
+            f"Unknown node classes are kept as they are: {', '.join(unknown)}; with a server they are looked up."
+        )
+    if bypassed:
+        warnings.append(f"Output nodes on the image's way are bypassed: {', '.join(bypassed)}.")
+    if seeds_left := untouched_seeds(original, noise):
+        warnings.append(f"Seeds that are the same for every seed offset: nodes {', '.join(seeds_left)}.")
+    empty = [(found.copies.get(node_id, node_id), node) for node_id, node in rewriter.nodes(0)]
+    rest = unmeasured(empty, found.components, found.images)
+    batch = batch_size(original, catalog)
+    samplers = [node_id for node_id, node in found.graph.items() if is_sampler(node, catalog)]
+    costs = costs_of_modes(rewriter, samplers, groups, design, settings, seeds, batch)
+    return Plan(
+        original, target, tuple(players), tuple(locked), tuple(rest), found.images, tuple(noise), seeds,
+        batch, settings, tuple(warnings), rewriter, design, group_names, costs,
+    )  # fmt: skip
+
+
+def _refuse_paid(graph: Graph, catalog: NodeCatalog, settings: AuditSettings) -> None:
+    paid = [
+        f"{node_id} ({node.class_type})"
+        for node_id, node in graph.items()
+        if (info := catalog.get(node.class_type)) and info.paid
+    ]
+    if paid and not settings.allow_paid_nodes:
+        raise WorkflowError(
+            f"The workflow calls paid services in node {', '.join(paid)}; allow paid nodes to run them."
+        )
+
+
+def _no_players(target: Link, graph: Graph, locked: list[Component]) -> str:
+    if not locked:
+        return (
+            f"No players were found upstream of node {target.node!r} ({graph[target.node].class_type}): it has no "
+            "checkpoint, LoRA, VAE, ControlNet or prompt; wire the output of a generating workflow."
+        )
+    listed = "; ".join(f"{component.name} ({component.kind}): {component.reason}" for component in locked)
+    return f"No players were found upstream of node {target.node!r}; all components are locked: {listed}."
+
+
+def _spread(noise: list[NoiseInput], copies: Mapping[str, str]) -> list[NoiseInput]:
+    """Noise inputs also of the nodes that were copied for the positive prompt."""
+    by_node: dict[str, list[NoiseInput]] = {}
+    for item in noise:
+        by_node.setdefault(item.node, []).append(item)
+    extra = [replace(item, node=copy) for copy, origin in copies.items() for item in by_node.get(origin, ())]
+    return [*noise, *extra]
+
+
+def _refuse_too_many(players: Sequence[Component], groups: Sequence[Sequence[int]], settings: AuditSettings) -> None:
+    count = exact_count(len(players), groups)
+    if settings.budget is not None or count <= settings.max_coalitions:
+        return
+    too_many = (
+        f"{len(players)} players make {how_many(count)} coalitions, more than max_coalitions = "
+        f"{settings.max_coalitions}; lock some of them (players: "
+    )
+    if len(players) > MOST_SAMPLED:
+        names = ", ".join(player.name for player in players[:MOST_SAMPLED])
+        raise TooManyCoalitionsError(
+            f"{too_many}{names} and {len(players) - MOST_SAMPLED:,} more) until at most {MOST_SAMPLED} are left, who "
+            "can be sampled with a budget."
+        )
+    names = ", ".join(player.name for player in players)
+    least = len(smallest_sample(len(players), groups, settings.estimator).masks)
+    raise TooManyCoalitionsError(
+        f"{too_many}{names}), run a sample with a budget of {least:,} coalitions or more, or raise max_coalitions."
+    )
+
+
+def _cost_kind(kind: str) -> str:
+    return kind if kind in COST_ORDER else "lora"
+
+
+def _is_graph(workflow: Any) -> bool:
+    return isinstance(workflow, dict) and bool(workflow) and all(isinstance(node, Node) for node in workflow.values())

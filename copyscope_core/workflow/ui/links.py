@@ -1,0 +1,254 @@
+"""Following a link of a UI-format workflow to where its value comes from.
+
+Between a node's input and its source may lie nodes that only the front end knows: reroutes, Get and Set nodes,
+primitives, bypassed nodes, and the borders of subgraphs. Each step leads from an input to an output or back to an
+input; a loop takes the steps one by one, so that a row of any length is followed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from ...errors import WorkflowError
+from ..graph import MAX_NODES, Link
+from .promoted import PromotedWidgets, Value
+from .scopes import (
+    BYPASSED,
+    MUTED,
+    SET_NODE,
+    SUBGRAPH_INPUT,
+    UiInput,
+    UiNode,
+    UiScope,
+    UiWorkflow,
+    fits,
+    is_name,
+    mode_of,
+    type_of,
+)
+from .widgets import declared_inputs
+
+PRIMITIVE, GET_NODE = "PrimitiveNode", "GetNode"
+REROUTES = frozenset({"Reroute", "Reroute (rgthree)"})
+PASSING = REROUTES | {PRIMITIVE, SET_NODE, GET_NODE}
+"""Node types of the front end that pass a value on and never reach the server."""
+
+MAX_STEPS = 50 * MAX_NODES
+"""Steps that following all links of a workflow may take; an ordinary one takes some ten for each node."""
+
+Source = Link | Value | None
+"""An output of a node that runs, a constant, or nothing."""
+
+
+class _Input(NamedTuple):
+    """A node's input; ``wanted`` is the type that was asked for further on, None for the input's own."""
+
+    scope: UiScope
+    node: UiNode
+    one: UiInput
+    wanted: str | None = None
+
+    def __str__(self) -> str:
+        return f"input {self.one.get('name')} of node {self.scope.id_of(self.node)} ({type_of(self.node)})"
+
+
+class _Output(NamedTuple):
+    """A node's output ``slot``, asked for by an input of type ``wanted``."""
+
+    scope: UiScope
+    node: UiNode
+    slot: int
+    wanted: str
+    asked: _Input
+
+
+class Links:
+    """The links of a workflow.
+
+    Args:
+        workflow: the workflow, its subgraphs laid out.
+        object_info: the server's ``/object_info``.
+        promoted: its widget values.
+        notes: takes a sentence for each input that gets nothing because a bypassed node passes nothing on.
+    """
+
+    def __init__(
+        self, workflow: UiWorkflow, object_info: Mapping[str, Any], promoted: PromotedWidgets, notes: list[str]
+    ) -> None:
+        self._notes = notes
+        self._workflow = workflow
+        self._info = object_info
+        self._promoted = promoted
+        self._steps = 0
+        self._known: dict[tuple[int, int, int, str], Source] = {}
+        self._slots: dict[int, list[UiInput]] = {}
+        self._types: dict[int, dict[Any, str]] = {}
+
+    def source(self, scope: UiScope, node: UiNode, one: UiInput) -> Source:
+        """Where the value of a node's input comes from.
+
+        Raises:
+            WorkflowError: a link leads nowhere or in a circle, or following the links takes too many steps.
+        """
+        place: _Input | _Output | Source = _Input(scope, node, one)
+        seen: set[tuple[int, str, str]] = set()
+        passed: list[tuple[int, int, int, str]] = []
+        noted = len(self._notes)
+        while isinstance(place, (_Input, _Output)):
+            self._count(1)
+            if isinstance(place, _Output):
+                output = (id(place.scope), id(place.node), place.slot, place.wanted)
+                if output in self._known:
+                    place = self._known[output]
+                    break
+                passed.append(output)
+                place = self._behind(place)
+                continue
+            key = (id(place.scope), str(place.node.get("id")), str(place.one.get("name")))
+            if key in seen:
+                raise WorkflowError(f"{place} is linked to itself in a circle")
+            seen.add(key)
+            place = self._linked(place)
+        if noted == len(self._notes):  # a note names the input that asked, so the next one has to ask again
+            self._known.update(dict.fromkeys(passed, place))
+        return place
+
+    def _count(self, steps: int) -> None:
+        self._steps += steps
+        if self._steps > MAX_STEPS:
+            raise WorkflowError(
+                f"following the workflow's links through reroutes, bypassed nodes and subgraphs takes more than "
+                f"{MAX_STEPS:,} steps, which is more than are supported; link the nodes more directly"
+            )
+
+    # From an input -------------------------------------------------------------------------------------------------
+
+    def _linked(self, asked: _Input) -> _Input | _Output | Source:
+        """What an input is linked to."""
+        scope, node, one, wanted = asked
+        if one.get("link") is None:
+            return None
+        link = scope.contents.links.get(str(one["link"]))
+        if link is None:
+            raise WorkflowError(f"{asked} is linked by link {one['link']}, which the workflow does not hold")
+        if link.origin == SUBGRAPH_INPUT and scope.parent is not None:
+            return self._outside(scope, scope.parent, link.origin_slot, asked)
+        if link.origin not in scope.contents.nodes:
+            raise WorkflowError(f"{asked} is linked to node {link.origin}, which the workflow does not hold")
+        wanted = wanted or self._type(node, one)
+        return _Output(scope, scope.contents.nodes[link.origin], link.origin_slot, wanted, asked)
+
+    def _outside(self, scope: UiScope, parent: UiScope, slot: int, asked: _Input) -> _Input | Source:
+        """What feeds a subgraph's own input ``slot``: the subgraph node's input, or the widget that it shows."""
+        if not 0 <= slot < len(scope.contents.declared):
+            raise WorkflowError(f"{asked} is linked to input {slot} of its subgraph, which has no such input")
+        outer = self._inputs(scope.instance)[slot]
+        if outer.get("link") is None or self._is_from_empty_primitive(parent, outer):
+            return self._promoted.shown(scope.instance)[slot]
+        return _Input(parent, scope.instance, outer)
+
+    @staticmethod
+    def _is_from_empty_primitive(scope: UiScope, one: UiInput) -> bool:
+        link = scope.contents.links.get(str(one.get("link")))
+        node = scope.contents.nodes.get(link.origin, {}) if link is not None else {}
+        return type_of(node) == PRIMITIVE and _primitive_value(node) is None
+
+    # From an output ------------------------------------------------------------------------------------------------
+
+    def _behind(self, place: _Output) -> _Input | _Output | Source:
+        """What a node's output stands for."""
+        scope, node, slot, wanted, asked = place
+        kind = type_of(node)
+        if kind in REROUTES or kind == SET_NODE:
+            inputs = node.get("inputs") or ()
+            return _Input(scope, node, inputs[0], wanted) if inputs else None
+        if kind == GET_NODE:
+            return self._setter(place)
+        if kind == PRIMITIVE:
+            return _primitive_value(node)
+        if mode_of(node) == BYPASSED:
+            one = self._bypass(node, slot, wanted)
+            if one is None or one.get("link") is None:
+                self._notes.append(
+                    f"{asked} comes from bypassed node {scope.id_of(node)} ({kind}), which passes nothing on"
+                )
+                return None
+            return _Input(scope, node, one)
+        if kind in self._workflow.definitions and mode_of(node) != MUTED:
+            return self._inside(place)
+        return Link(scope.id_of(node), slot)
+
+    def _inside(self, place: _Output) -> _Input | _Output | Source:
+        """What feeds a subgraph's output, inside of it."""
+        inner = place.scope.inner[str(place.node["id"])]
+        link = inner.contents.outputs.get(place.slot)
+        if link is None:
+            raise WorkflowError(
+                f"{place.asked} is linked to output {place.slot} of subgraph {place.scope.id_of(place.node)}, which is "
+                "fed by nothing"
+            )
+        if link.origin == SUBGRAPH_INPUT:
+            return self._outside(inner, place.scope, link.origin_slot, place.asked)
+        return _Output(inner, inner.contents.nodes[link.origin], link.origin_slot, place.wanted, place.asked)
+
+    def _setter(self, place: _Output) -> _Output:
+        """The Set node of a Get node's name, in the same scope or in one around it."""
+        name = next(iter(place.node.get("widgets_values") or ()), None)
+        level: UiScope | None = place.scope
+        while level is not None and is_name(name):
+            self._count(1)
+            if name in level.contents.setters:
+                return _Output(level, level.contents.setters[name], 0, place.wanted, place.asked)
+            level = level.parent
+        get_node = place.scope.id_of(place.node)
+        raise WorkflowError(f"{place.asked} comes from Get node {get_node}, but no Set node is named {name!r}")
+
+    def _bypass(self, node: UiNode, slot: int, wanted: str) -> UiInput | None:
+        """The input whose value a bypassed node passes on at output ``slot``."""
+        inputs = self._inputs(node)
+        self._count(len(inputs))
+        outputs = node.get("outputs") or ()
+        given = str(outputs[slot].get("type", "*")) if slot < len(outputs) else "*"
+        if wanted in ("*", ""):
+            return inputs[slot if slot < len(inputs) else 0] if inputs else None
+        fitting = [one for one in inputs if fits(str(one.get("type")), given) and fits(str(one.get("type")), wanted)]
+        if slot < len(inputs) and inputs[slot] in fitting:
+            return inputs[slot]
+        same = (one for one in inputs if one.get("type") == wanted)
+        return next(same, fitting[0] if fitting else None)
+
+    # A node's inputs -----------------------------------------------------------------------------------------------
+
+    def _inputs(self, node: UiNode) -> list[UiInput]:
+        """A node's inputs as the front end lays them out: declared sockets, declared widgets, others of the file."""
+        if id(node) not in self._slots:
+            self._slots[id(node)] = self._read_inputs(node)
+        return self._slots[id(node)]
+
+    def _read_inputs(self, node: UiNode) -> list[UiInput]:
+        saved = {one.get("name"): one for one in node.get("inputs") or ()}
+        kind = type_of(node)
+        if kind in self._workflow.definitions:
+            first = {one.get("name"): one for one in reversed(node.get("inputs") or ())}
+            return [
+                {"link": None, **first.get(one.get("name"), {}), "name": one.get("name"), "type": one.get("type", "*")}
+                for one in self._workflow.contents(kind).declared
+            ]
+        declared = [one for one in declared_inputs(self._info.get(kind, {})) if not one.is_autogrow]
+        ordered = [one for one in declared if not one.is_widget] + [one for one in declared if one.is_widget]
+        known = {one.name for one in ordered}
+        return [{**saved.get(one.name, {}), "name": one.name, "type": one.link_type} for one in ordered] + [
+            one for name, one in saved.items() if name not in known
+        ]
+
+    def _type(self, node: UiNode, one: UiInput) -> str:
+        if id(node) not in self._types:
+            inputs = reversed(self._inputs(node))
+            self._types[id(node)] = {slot.get("name"): str(slot.get("type", "*")) for slot in inputs}
+        return self._types[id(node)].get(one.get("name"), str(one.get("type", "*")))
+
+
+def _primitive_value(node: UiNode) -> Value | None:
+    values = node.get("widgets_values")
+    return Value(values[0]) if isinstance(values, list) and values else None

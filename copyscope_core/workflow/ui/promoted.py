@@ -1,0 +1,95 @@
+"""Promoted widgets: the values that a subgraph node shows for widgets inside of it.
+
+A subgraph's input that feeds a widget is shown on every node of that subgraph as a widget of its own, and may be
+promoted again by the subgraph around it. All of it follows from the definitions alone, so each is read once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .scopes import UiContents, UiNode, UiWorkflow, type_of
+from .widgets import Widgets, read_widgets
+
+
+@dataclass(frozen=True)
+class Value:
+    """A constant that an input takes instead of a link."""
+
+    value: Any
+
+
+class PromotedWidgets:
+    """Widget values of nodes, and of subgraph nodes by what is inside of them.
+
+    Args:
+        workflow: the UI-format workflow.
+        object_info: the server's ``/object_info``.
+    """
+
+    def __init__(self, workflow: UiWorkflow, object_info: Mapping[str, Any]) -> None:
+        self._workflow = workflow
+        self._info = object_info
+        self._widgets: dict[int, Widgets] = {}
+        self._inner: dict[str, list[Value | None]] = {}
+        self._shown: dict[int, list[Value | None]] = {}
+
+    def widgets(self, node: UiNode) -> Widgets:
+        """The widget values that the file holds for a node."""
+        if id(node) not in self._widgets:
+            self._widgets[id(node)] = read_widgets(node, self._info.get(type_of(node), {}))
+        return self._widgets[id(node)]
+
+    def shown(self, instance: UiNode) -> list[Value | None]:
+        """For each input of a subgraph node the value of the widget that it shows; None where it shows none."""
+        if id(instance) not in self._shown:
+            self._shown[id(instance)] = self._read_shown(instance)
+        return self._shown[id(instance)]
+
+    def _read_shown(self, instance: UiNode) -> list[Value | None]:
+        inner = self._inner_values(type_of(instance))
+        saved = instance.get("widgets_values")
+        if not isinstance(saved, list):
+            return inner
+        declared = [str(one.get("name")) for one in self._workflow.contents(type_of(instance)).declared]
+        proxies = (instance.get("properties") or {}).get("proxyWidgets")
+        names: list[str | None]
+        if proxies:
+            names = [str(proxy[1]) if str(proxy[0]) == "-1" else None for proxy in proxies]
+        else:
+            names = [name for name, value in zip(declared, inner, strict=True) if value is not None]
+        by_name = dict(reversed(list(zip(names, saved, strict=False))))
+        return [
+            Value(by_name[name]) if value is not None and by_name.get(name) is not None else value
+            for name, value in zip(declared, inner, strict=True)
+        ]
+
+    def _inner_values(self, kind: str) -> list[Value | None]:
+        """The values inside a subgraph that its inputs feed; iterative, the innermost subgraphs first."""
+        waiting = [kind]
+        while waiting:
+            if waiting[-1] in self._inner:
+                waiting.pop()
+                continue
+            contents = self._workflow.contents(waiting[-1])
+            nested = {type_of(node) for node in contents.nodes.values() if self._workflow.is_active_subgraph(node)}
+            if missing := nested - set(self._inner):
+                waiting.extend(missing)
+            else:
+                values = [self._first_value(contents, slot) for slot in range(len(contents.declared))]
+                self._inner[waiting.pop()] = values
+        return self._inner[kind]
+
+    def _first_value(self, contents: UiContents, slot: int) -> Value | None:
+        """The value of the first widget that a subgraph's input ``slot`` feeds; None if it feeds sockets only."""
+        for node, one in contents.fed.get(slot, ()):
+            name = one.get("name")
+            if self._workflow.is_active_subgraph(node):
+                place = self._workflow.contents(type_of(node)).places.get(name)
+                if place is not None and (found := self.shown(node)[place]) is not None:
+                    return found
+            elif name in (widgets := self.widgets(node)).names and name in widgets.values:
+                return Value(widgets.values[name])
+        return None
