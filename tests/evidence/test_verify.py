@@ -486,3 +486,8 @@ def test_an_odd_size_of_the_reference_is_a_finding(run: Path, size: dict[str, An
 
     forge(run, change)
     assert "report.json: reference.preprocessing" in named(verify(run, reference=run / "reference"))
+
+
+def test_a_manifest_that_knows_other_control_images_is_found(run: Path) -> None:
+    rewrite(run / "out" / "manifest.json", lambda data: data["control"].pop())
+    assert named(verify(run)) == ["report.json: control"]
