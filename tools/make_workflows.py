@@ -26,7 +26,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(REPOSITORY), *(str(REPOSITORY / folder) for folder in ("tests", "tests/browser"))]
 
 import frontend  # noqa: E402
-from hostutil import start_server  # noqa: E402
+from hostutil import Server, start_server  # noqa: E402
 from PIL import Image  # noqa: E402
 from playwright.sync_api import Page, sync_playwright  # noqa: E402
 from workflow_models import TITLES, make_files, make_reference  # noqa: E402
@@ -348,12 +348,16 @@ def check(page: Page, name: str, ui: dict[str, Any], expected: Graph) -> None:
         raise SystemExit(f"{name}: nodes differ: {set(answer) ^ set(expected)}, {frontend.missing_nodes(page)}")
 
 
-def picture(page: Page, path: Path, name: str) -> None:
+def picture(page: Page, server: Server, path: Path, name: str) -> None:
     """A JPEG of the report that a run of the open workflow gives."""
     values = {**(RANDOM if name in ("sdxl", "flux") else SMALL), **(CLIP_L if name == "flux" else {})}
     frontend.set_widgets(page, {**values, "strength_model": 1.0, "strength_clip": 1.0})
     frontend.queue(page)
-    page.locator(".cs-headline").wait_for(timeout=WAIT)
+    page.locator(".cs-headline").or_(page.locator("[data-state=stopped]")).first.wait_for(timeout=3 * WAIT)
+    if not page.locator(".cs-headline").count():
+        raise SystemExit(
+            f"{name}: the run stopped; see the log of ComfyUI in {server.log}:\n{server.log_text()[-3000:]}"
+        )
     page.wait_for_function("() => document.querySelector('.cs-detail img')?.naturalWidth > 0", timeout=30_000)
     # As small as a template's picture is shown, sentences cannot be read.
     page.add_style_tag(content=".cs-headline, .cs-warnings, .cs-locked, .cs-report footer { display: none }")
@@ -401,7 +405,7 @@ def main(names: list[str]) -> None:
                 check(page, name, ui, description.graph)
                 dump(FOLDER / f"{TITLES[name]}.json", ui)
                 dump(FOLDER / "api" / f"{name}.json", description.graph)
-                picture(page, FOLDER / f"{TITLES[name]}.jpg", name)
+                picture(page, server, FOLDER / f"{TITLES[name]}.jpg", name)
                 page.context.close()
                 size = (FOLDER / f"{TITLES[name]}.jpg").stat().st_size
                 print(f"{name}: {len(description.graph)} nodes, {size} bytes", flush=True)

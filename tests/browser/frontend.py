@@ -109,7 +109,7 @@ def open_frontend(
     network = context.new_cdp_session(page)
     network.on("Network.requestWillBeSent", requested)
     network.send("Network.enable")
-    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("pageerror", lambda error: errors.append(getattr(error, "stack", None) or str(error)))
     page.refused, page.errors = refused, errors  # type: ignore[attr-defined]
     page.goto(server.url)
     wait_until_ready(page)
@@ -123,6 +123,14 @@ def wait_until_ready(page: Page) -> None:
     page.evaluate("() => { LiteGraph.alwaysRepeatWarnings = true }")  # the front end's own use may come first
     page.wait_for_timeout(1000)
     close_dialogs(page)
+    errors = page_errors(page)
+    errors[:] = [error for error in errors if PACK in error]  # a front end that stumbles at its own start
+
+
+def version(page: Page) -> tuple[int, ...]:
+    """The front end's version, say (1, 35, 9)."""
+    text: str = page.evaluate("() => window.__COMFYUI_FRONTEND_VERSION__")
+    return tuple(int(part) for part in text.split("."))
 
 
 def external_requests(page: Page) -> list[str]:
@@ -131,7 +139,7 @@ def external_requests(page: Page) -> list[str]:
 
 
 def page_errors(page: Page) -> list[str]:
-    """Uncaught errors of the page's scripts since it was opened."""
+    """Uncaught errors of the page's scripts since it was ready, and before that of the pack's, with their stacks."""
     return page.errors  # type: ignore[attr-defined, no-any-return]
 
 

@@ -24,7 +24,6 @@ USER_NODES = {
     "CopyScopeFID",
     "CopyScopeShapleyReport",
 }
-NODES_2 = {"Comfy.VueNodes.Enabled": True}
 PALETTES = """() => Object.keys(document.querySelector('#vue-app').__vue_app__.config.globalProperties
     .$pinia._s.get('colorPalette').palettesLookup)"""
 """Every palette that this front end ships."""
@@ -79,6 +78,15 @@ CONTRAST = """(selector) => {
     return found
 }"""
 """Every text, and every bar, under elements of this kind, and its contrast with what lies behind it."""
+
+
+def nodes_2(page: Page) -> None:
+    """Turns Nodes 2.0 on; skips the test where the front end's are a first trial, without the widgets of extensions."""
+    import frontend
+
+    if frontend.version(page) < (1, 35):
+        pytest.skip("NO NODES 2.0: this front end is older than 1.35; this test did NOT run")
+    frontend.set_setting(page, "Comfy.VueNodes.Enabled", True)
 
 
 def quick_start() -> dict[str, Any]:
@@ -308,7 +316,8 @@ def test_menu_adds_and_wires_an_audit(page: Page, clicked: int) -> None:
 def test_every_text_can_be_read_in_every_palette(page: Page, vue: bool) -> None:
     import frontend
 
-    frontend.set_setting(page, "Comfy.VueNodes.Enabled", vue)
+    if vue:
+        nodes_2(page)
     palettes = page.evaluate(PALETTES)
     assert {"dark", "light", "solarized", "arc", "nord", "github"} <= set(palettes)
     frontend.load_ui(page, quick_start())
@@ -331,7 +340,7 @@ def test_every_text_can_be_read_in_every_palette(page: Page, vue: bool) -> None:
 def test_shares_appear_in_nodes_2_when_the_report_arrives_there(page: Page) -> None:
     import frontend
 
-    frontend.set_setting(page, "Comfy.VueNodes.Enabled", True)
+    nodes_2(page)
     frontend.load_ui(page, quick_start())
     report = page.locator(f'[data-node-id="{REPORT}"] .cs-report')
     report.wait_for()
@@ -354,7 +363,7 @@ def test_shares_appear_in_nodes_2_when_the_report_arrives_there(page: Page) -> N
 def test_nodes_2_offers_the_audit_beside_the_selection(page: Page) -> None:
     import frontend
 
-    frontend.set_setting(page, "Comfy.VueNodes.Enabled", True)
+    nodes_2(page)
     frontend.load_ui(page, plain())
     frontend.fit(page)
     page.locator('[data-node-id="8"] .lg-node-header').click()
@@ -458,13 +467,10 @@ def test_comfyui_lists_the_workflows_by_their_titles_with_a_picture(comfy: Serve
     listed = comfy.get("/workflow_templates")["copyscope"]
     assert set(listed) == set(shipped.TITLES.values())
     page.evaluate("() => app.extensionManager.command.execute('Comfy.BrowseTemplates')")
-    page.locator(".p-dialog-mask, [role=dialog]").first.wait_for()
-    page.get_by_role("button", name="CopyScope", exact=True).or_(
-        page.locator("[role=dialog] li, [role=dialog] nav *").get_by_text("CopyScope", exact=True)
-    ).first.click()
+    page.get_by_text("CopyScope", exact=True).first.click()
     for title in listed:
-        picture = page.get_by_role("img", name=title).first
-        picture.wait_for(timeout=15_000)
-        picture.scroll_into_view_if_needed()
-        page.wait_for_function("(image) => image.naturalWidth > 0", arg=picture.element_handle(), timeout=15_000)
+        page.get_by_text(title, exact=True).first.scroll_into_view_if_needed(timeout=60_000)
+        picture = page.get_by_role("img", name=title).first  # made when its place is seen
+        picture.wait_for(timeout=60_000)
+        page.wait_for_function("(image) => image.naturalWidth > 0", arg=picture.element_handle(), timeout=60_000)
     frontend.screenshot(page, "templates", fit=False)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import copyscope_core as cs
+from copyscope_core.errors import CopyScopeError
 from copyscope_core.report import notebook
 from copyscope_core.report.build import write_report
 
@@ -127,9 +128,10 @@ def test_a_missing_library_is_a_sentence(call: str, library: str, monkeypatch: p
     def missing(name: str) -> Any:
         raise ImportError(name)
 
+    report = full_report()
     monkeypatch.setattr(notebook.importlib, "import_module", missing)
-    with pytest.raises(cs.CopyScopeError, match=f"needs the library {library}: pip install {library}"):
-        getattr(full_report(), call)()
+    with pytest.raises(CopyScopeError, match=f"needs the library {library}: pip install {library}"):
+        getattr(report, call)()
 
 
 def test_load_takes_the_file_or_its_folder(tmp_path: Path) -> None:
