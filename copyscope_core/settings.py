@@ -81,6 +81,18 @@ class AuditSettings(BaseModel):
             raise ValueError("a group has no name or no players")
         return self
 
+    @classmethod
+    def of(cls, fields: Mapping[str, Any]) -> AuditSettings:
+        """Settings from the fields that are given.
+
+        Raises:
+            CopyScopeError: there is no such setting, or a value does not fit (named).
+        """
+        try:
+            return cls.model_validate(dict(fields))
+        except ValidationError as error:
+            raise CopyScopeError(f"The settings do not fit: {describe(error)}.") from error
+
     def over(self, base: Mapping[str, Any]) -> AuditSettings:
         """These settings, where they were given, over others.
 

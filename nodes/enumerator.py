@@ -70,7 +70,7 @@ class CoalitionEnumerator(io.ComfyNode):
         dynprompt = cls.hidden.dynprompt
         graph = {node_id: _plain(dynprompt.get_node(node_id)) for node_id in _ancestry(dynprompt, target.node)}
         chosen = {**(players or {}), **(settings or {}), "seeds": seeds, "max_coalitions": max_coalitions}
-        return start_run(graph, target, AuditSettings(**chosen), set(graph), cls.hidden)
+        return start_run(graph, target, AuditSettings.of(chosen), set(graph), cls.hidden)
 
 
 def _ancestry(dynprompt: Any, root: str) -> list[str]:

@@ -70,11 +70,13 @@ class LoaderCoalitions(io.ComfyNode):
     @classmethod
     def execute(cls, **inputs: Any) -> io.NodeOutput:
         chosen = {name: inputs[name] for name in ("baseline_checkpoint", "key_prompts")}
-        settings = AuditSettings(
-            **(inputs.get("settings") or {}),
-            seeds=inputs["seeds"],
-            max_coalitions=inputs["max_coalitions"],
-            **from_players_node(chosen),
+        settings = AuditSettings.of(
+            {
+                **(inputs.get("settings") or {}),
+                "seeds": inputs["seeds"],
+                "max_coalitions": inputs["max_coalitions"],
+                **from_players_node(chosen),
+            }
         )
         return start_run(build_workflow(inputs), Link("image", 0), settings, set(), cls.hidden)
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, get_args
 
 from comfy_api.latest import io
-from pydantic import ValidationError
 
-from ..copyscope_core.errors import CopyScopeError, describe
 from ..copyscope_core.game.design import Estimator
 from ..copyscope_core.planning.own_nodes import from_settings_node
 from ..copyscope_core.settings import AuditSettings
@@ -45,17 +42,5 @@ class Settings(io.ComfyNode):
     @classmethod
     def execute(cls, **inputs: Any) -> io.NodeOutput:
         chosen = from_settings_node(inputs)
-        audit_settings(chosen)
+        AuditSettings.of(chosen)  # lest a value that does not fit is named only by the enumerator
         return io.NodeOutput(chosen)
-
-
-def audit_settings(chosen: Mapping[str, Any]) -> AuditSettings:
-    """The settings that nodes hold, checked.
-
-    Raises:
-        CopyScopeError: a value does not fit (named).
-    """
-    try:
-        return AuditSettings.model_validate(chosen)
-    except ValidationError as error:
-        raise CopyScopeError(f"The settings do not fit: {describe(error)}.") from error

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..observer import Observer, Quiet
+from ..settings import AuditSettings
 from .blocking import blocking
-from .given import choice_of, file_of, settings_of, works_of
+from .given import choice_of, file_of, works_of
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -51,7 +52,7 @@ def plan(
     """
     from ..auditing.session import run_plan
 
-    chosen = settings_of(settings)
+    chosen = AuditSettings.of(settings)
     choice = choice_of(server, comfyui, base_directory, comfyui_args)
 
     def work(watch: Observer) -> Plan:
@@ -158,7 +159,7 @@ def audit(
     from ..features.choose import choose_extractor
     from ..store.storage import ImageStorage
 
-    chosen = settings_of(settings)
+    chosen = AuditSettings.of(settings)
     choice = choice_of(server, comfyui, base_directory, comfyui_args, timeout, ray)
     elsewhere = None if storage is None else ImageStorage(storage)
     works = works_of(reference, control)

@@ -10,10 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from pydantic import ValidationError
-
-from ..errors import CopyScopeError, WorkflowError, describe
-from ..settings import AuditSettings
+from ..errors import WorkflowError
 
 if TYPE_CHECKING:
     from ..auditing.servers import ServerChoice
@@ -47,18 +44,6 @@ class Settings(TypedDict, total=False):
     estimator: Estimator
     groups: Mapping[str, Sequence[str]]
     allow_paid_nodes: bool
-
-
-def settings_of(fields: Mapping[str, Any]) -> AuditSettings:
-    """The settings of keyword arguments.
-
-    Raises:
-        CopyScopeError: there is no such setting, or a value does not fit (named).
-    """
-    try:
-        return AuditSettings.model_validate(dict(fields))
-    except ValidationError as error:
-        raise CopyScopeError(f"The settings do not fit: {describe(error)}.") from error
 
 
 def works_of(reference: ImageFiles, control: ImageFiles | None) -> Works:

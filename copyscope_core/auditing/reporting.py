@@ -216,7 +216,7 @@ def publish_audit(measured: MeasuredAudit, report: Report, options: ReportOption
         report,
         store.folder,
         pictures,
-        [_picture(image) for image in measured.works.reference],
+        measured.works.reference,
         options,
         workflows={item.mask: to_json(plan.rewriter.graph(item.mask)[0]) for item in report.coalitions},
     )
@@ -225,12 +225,6 @@ def publish_audit(measured: MeasuredAudit, report: Report, options: ReportOption
 def _path(store: RunStore, record: Mapping[str, Any]) -> Path:
     key, _, name = record["file"].partition("/")
     return store.image(key, name, record["sha256"])
-
-
-def _picture(image: ImageFile) -> Any:
-    from PIL import Image
-
-    return Image.fromarray(image.pixels)
 
 
 def _with_hash(item: dict[str, Any], files: Mapping[str, str | None]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ def verify(
     ] = None,
     control: Annotated[Path | None, typer.Option("--control", help="Folder of the control images.")] = None,
     images: Annotated[
-        Path | None, typer.Option("--images", help="The folder that was scored, if it is not where it was.")
+        Path | None, typer.Option("--images", help="The folder that was scored, to check its images.")
     ] = None,
     full: Annotated[bool, typer.Option("--full", help="Compute the features of all images again.")] = False,
     storage: Any = None,

@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
-from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from ..auditing.servers import DEFAULT_SERVER, SERVER_VARIABLE, ServerChoice
-from ..errors import CopyScopeError, describe
+from ..errors import CopyScopeError
 from ..evaluation.measure import Works
 from ..evidence.publish import ReportOptions
 from ..settings import AuditSettings, load_settings, parse_groups
@@ -105,10 +104,7 @@ def audit_settings(settings_file: Path | None = None, **options: Any) -> AuditSe
         given["baseline_models"] = {**base.baseline_models, **_pairs(given["baseline_models"])}
     if "groups" in given:
         given["groups"] = {**base.groups, **parse_groups(given["groups"])}
-    try:
-        return AuditSettings.model_validate({**base.model_dump(exclude_unset=True), **given})
-    except ValidationError as error:
-        raise CopyScopeError(f"The settings do not fit: {describe(error)}.") from error
+    return AuditSettings.of({**base.model_dump(exclude_unset=True), **given})
 
 
 def _pairs(texts: list[str]) -> dict[str, str]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from copyscope_core.errors import GameError
@@ -68,6 +68,7 @@ def test_without_any_effect_there_are_no_shares() -> None:
     assert result.as_json()["share"] == {"a": None, "b": None}
 
 
+@settings(deadline=None)
 @given(st.integers(1, 5).flatmap(lambda n: st.lists(st.floats(-1e6, 1e6), min_size=2**n, max_size=2**n)))
 def test_efficiency_holds(values: list[float]) -> None:
     names = [f"p{i}" for i in range(len(values).bit_length() - 1)]
