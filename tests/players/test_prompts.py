@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from copyscope_core.players.prompts import has_phrase, positive_prompt, without_phrase
 from copyscope_core.workflow.graph import Link, parse_graph
 from copyscope_core.workflow.node_info import bundled_catalog
+from tests.fuzz.limits import time_limit
 
 
 @pytest.mark.parametrize(
@@ -40,6 +41,33 @@ def test_neutral_text_takes_the_place() -> None:
 @given(st.text(max_size=60), st.from_regex(r"[a-z]{2,8}( [a-z]{2,8})?", fullmatch=True))
 def test_the_phrase_is_gone(text, phrase) -> None:
     assert not has_phrase(without_phrase(f"{text}, {phrase}", phrase), phrase)
+
+
+LONG = 16_384
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("wave" + " " * LONG + "cat", "wave"),
+        ("cat" + " " * LONG + "wave", "wave"),
+        ("wave" + " " * LONG + "cat" + " " * LONG + "hat", "wave" + " " * LONG + "hat"),
+        ("wave," + " " * LONG + "cat" + " " * LONG + ", hat", "wave, hat"),
+        ("wave" + " " * LONG + "hat cat", "wave" + " " * LONG + "hat"),
+        ("(" * LONG + "cat" + ")" * LONG, ""),
+        ("(" * LONG + "cat" + ":1.1)" * LONG, ""),
+        ("(" * LONG + "cat", "(" * LONG),
+        ("( " * LONG + "cat)", "( " * (LONG - 1) + ""),
+        ("(cat:" + " " * LONG, "(:"),
+        ("(cat:" + "1" * LONG, "(:" + "1" * LONG),
+        ("cat " * LONG, ""),
+        ("cat, " * LONG + "wave", "wave"),
+        ("," * LONG + "cat", "," * (LONG - 1)),
+    ],
+)
+def test_long_prompts_take_time_in_proportion(text, expected) -> None:
+    with time_limit(3):
+        assert without_phrase(text, "cat").strip() == expected.strip()
 
 
 def texts_of(workflow):
