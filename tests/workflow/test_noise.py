@@ -9,7 +9,7 @@ import pytest
 from copyscope_core.errors import WorkflowError
 from copyscope_core.workflow.graph import Graph, Link, Node
 from copyscope_core.workflow.node_info import bundled_catalog
-from copyscope_core.workflow.noise import NoiseInput, constant, noise_inputs, untouched_seeds
+from copyscope_core.workflow.noise import Constants, NoiseInput, noise_inputs, untouched_seeds
 
 
 def found(graph: Graph) -> list[NoiseInput]:
@@ -60,13 +60,13 @@ def test_a_seed_through_a_primitive_is_its_constant() -> None:
     ],
 )
 def test_what_is_computed_is_no_constant(node: Node) -> None:
-    assert constant({"1": node}, Link("1", 0)) is None
+    assert Constants({"1": node}).of(Link("1", 0)) is None
 
 
 def test_only_a_primitives_first_output_is_its_constant() -> None:
     graph = {"1": Node("PrimitiveInt", {"value": 5})}
-    assert constant(graph, Link("1", 0)) == 5
-    assert constant(graph, Link("1", 1)) is None
+    assert Constants(graph).of(Link("1", 0)) == 5
+    assert Constants(graph).of(Link("1", 1)) is None
 
 
 def test_seeds_wrap_at_the_end_of_their_range() -> None:
