@@ -301,3 +301,15 @@ def test_more_images_than_numbers_lose_nothing_to_squaring(smallest: float, monk
     x = np.random.default_rng(3).normal(size=(50, 6)) * np.array([1, 1, 1, 1, 1, smallest]) + 0.5
     found = np.linalg.svd(_square_factor(x), compute_uv=False)
     assert found == pytest.approx(np.linalg.svd(covariance_factor(x), compute_uv=False), rel=1e-8, abs=1e-15)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_sets_that_hardly_vary_in_one_direction_lose_nothing_to_squaring(seed: int) -> None:
+    """In that direction Σ holds nothing but rounding, and the other set varies in no other."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(200, 3))
+    x[:, 2] = x[:, 0] + 1e-12 * rng.normal(size=200)
+    y = rng.normal(size=(200, 1)) * [-1.0, 0.0, 1.0] + 1e-3 * rng.normal(size=(200, 3))
+    a, b = covariance_factor(x), covariance_factor(y)
+    exact = (a**2).sum() + (b**2).sum() - 2 * np.linalg.svd(a @ b.T, compute_uv=False).sum()
+    assert frechet_distance(x, y).covariance == pytest.approx(exact, rel=1e-10)

@@ -195,3 +195,14 @@ def test_twenty_players_in_under_a_second() -> None:
         seconds.append(time.perf_counter() - start)
     check_efficiency(v, phi)
     assert min(seconds) < 1.0
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 250.0])
+def test_what_counts_as_rounding(scale: float) -> None:
+    """A gap of 1e-9 of the largest value passes, or of 1 where all values are smaller; a larger one does not."""
+    values = scale * np.array([0.0, 0.25, 0.5, 1.0])
+    phi, limit = shapley_values(values), 1e-9 * max(scale, 1.0)
+    assert check_efficiency(values, np.add(phi, [0.9 * limit, 0])) == pytest.approx(0.9 * limit, rel=1e-3)
+    for gap in (1.1 * limit, -1.1 * limit):
+        with pytest.raises(GameError, match="do not add up"):
+            check_efficiency(values, np.add(phi, [gap, 0]))

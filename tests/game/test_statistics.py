@@ -201,3 +201,13 @@ def test_intervals_hold_the_truth_in_95_of_100() -> None:
         low, high = intervals(x.mean() * y.mean(), [rows.source(without_x), columns.source(without_y)])
         held += low <= 6 <= high
     assert 0.925 <= held / 400 <= 0.98
+
+
+def test_a_share_stays_within_its_range() -> None:
+    """The second player may well take away from the first, whose share of Σφ would then exceed 1."""
+    sources = [Source(np.array([[0.0, 0.6], [0.0, -0.6], [0.0, 0.0]]))]
+    (low, high), (least, most) = share_intervals([10.0, 0.1], sources)
+    assert 0.7 < low < 0.99
+    assert high == 1
+    assert -1 <= least < 0 < most < 0.3
+    assert (share_intervals([-10.0, -0.1], sources)[0] == [-1, -low]).all()

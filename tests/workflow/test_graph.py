@@ -5,7 +5,7 @@ import pytest
 from example_workflows import base, node
 
 from copyscope_core.errors import WorkflowError
-from copyscope_core.workflow.graph import Link, parse_graph, read_json, to_json, topological_order, upstream
+from copyscope_core.workflow.graph import Link, Node, parse_graph, read_json, to_json, topological_order, upstream
 
 
 def test_round_trip() -> None:
@@ -64,3 +64,8 @@ def test_long_chains_do_not_recurse() -> None:
     length = sys.getrecursionlimit() * 3
     data = {"0": node("A")} | {str(i): node("A", x=[str(i - 1), 0]) for i in range(1, length)}
     assert topological_order(parse_graph(data), [str(length - 1)])[-1] == str(length - 1)
+
+
+def test_a_title_makes_no_other_node() -> None:
+    assert Node("A", {"x": 1}, "one title") == Node("A", {"x": 1}, "another") == Node("A", {"x": 1})
+    assert Node("A", {"x": 1}) != Node("A", {"x": 2})
