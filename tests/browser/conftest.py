@@ -1,7 +1,8 @@
 """Fixtures for tests in a real browser on a real ComfyUI; skipped, loudly, where either is missing.
 
 They need a ComfyUI (COMFYUI_PATH), Chromium (``apt-get install chromium``, or CHROMIUM_PATH) and
-``pip install playwright``; playwright's own browser download is not needed.
+``pip install playwright``; playwright's own browser download is not needed. With COMFYUI_FRONT_END=DIR that ComfyUI
+serves another front end: an unpacked ``comfyui_frontend_package``, as ``pip download`` and ``unzip`` give it.
 """
 
 from __future__ import annotations

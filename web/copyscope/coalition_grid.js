@@ -86,6 +86,7 @@ function describe(item, players, image) {
     const address = image(entry.file, item.folder)
     return address && h('img', { src: address, alt: `Image ${index + 1} of ${title(item)}` })
   })
+  const columns = Math.min(3, Math.ceil(Math.sqrt(pictures.length)) || 1)
   const absent = players.map((player) => player.name).filter((name) => !item.members.includes(name))
   return [
     h('b', {}, title(item)),
@@ -96,7 +97,7 @@ function describe(item, players, image) {
       `FID ${number(item.fid, 2)} · KID ${number(item.kid, 4)} · `,
       item.images === 1 ? '1 image' : `${item.images} images`,
     ),
-    h('div', { class: 'cs-images' }, ...pictures.filter(Boolean)),
+    h('div', { class: 'cs-images', style: { '--columns': columns } }, ...pictures.filter(Boolean)),
   ].filter(Boolean)
 }
 
