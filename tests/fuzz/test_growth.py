@@ -6,15 +6,15 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.plan.large_workflows import GROWING, catalog
 
-from copyscope_core.plan.plan import make_plan
+from copyscope_core.planning.plan import make_plan
 from copyscope_core.players.prompts import has_phrase, without_phrase
 from copyscope_core.settings import AuditSettings
 from copyscope_core.workflow.graph import parse_graph
 from copyscope_core.workflow.node_info import NodeCatalog, bundled_catalog
 from copyscope_core.workflow.ui.convert import convert, is_ui_format
 from copyscope_core.workflow.ui.widgets import resolve_dynamic_prompt
-from tests.plan.large_workflows import GROWING, catalog
 from tests.workflow import large_ui
 
 from .growth import SIZES, grown, long_texts

@@ -7,17 +7,17 @@ import time
 
 import pytest
 from example_workflows import base, node
+from tests.plan.large_workflows import GROWING, catalog, latents, lora_chain, lora_stack, previews, wide
+from tests.plan.test_plan import plan
 
 from copyscope_core.errors import GameError, TooManyCoalitionsError, WorkflowError
-from copyscope_core.plan.own_nodes import embedded_settings
-from copyscope_core.plan.plan import make_plan
+from copyscope_core.planning.own_nodes import embedded_settings
+from copyscope_core.planning.plan import make_plan
 from copyscope_core.settings import AuditSettings
 from copyscope_core.workflow.graph import Link, parse_graph
 from copyscope_core.workflow.node_info import NodeCatalog, bundled_catalog
 from copyscope_core.workflow.noise import Constants
 from tests.fuzz.limits import time_limit
-from tests.plan.large_workflows import GROWING, catalog, latents, lora_chain, lora_stack, previews, wide
-from tests.plan.test_plan import plan
 
 
 def seconds(name: str, nodes: int) -> float:
@@ -105,7 +105,7 @@ def test_sampler_runs_of_large_games_are_bounded_and_not_counted(monkeypatch: py
     assert plan(workflow, seeds=1).sampler_runs == 2**8 * 201
     workflow["3"]["inputs"]["model"] = ["1", 0]  # now the first sampler does not depend on the LoRAs' models
     assert plan(workflow, seeds=1).sampler_runs < 2**8 * 201
-    monkeypatch.setattr("copyscope_core.plan.cost.COUNTED_NODES", 10_000)
+    monkeypatch.setattr("copyscope_core.planning.cost.COUNTED_NODES", 10_000)
     assert plan(workflow, seeds=1).sampler_runs == 2**8 * 201
 
 
