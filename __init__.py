@@ -12,7 +12,7 @@ IMPORT_NAMES = {"pillow": "PIL"}
 
 
 def check_requirements(path: Path = REQUIREMENTS) -> None:
-    """Say at the start what is not installed, lest a user finds out when everything has been sampled.
+    """Say at the start what is not installed, not when everything has been sampled.
 
     Raises:
         ImportError: it names the packages and the command that installs them.

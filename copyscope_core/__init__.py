@@ -65,7 +65,7 @@ _MODULES = {
 """Public name → the module that defines it."""
 
 
-if not TYPE_CHECKING:  # lest a type checker takes any name for one of the package
+if not TYPE_CHECKING:  # hidden from type checkers, which would accept any name
 
     def __getattr__(name: str) -> object:
         """Load a public name when it is first used (PEP 562)."""

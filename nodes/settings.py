@@ -42,5 +42,5 @@ class Settings(io.ComfyNode):
     @classmethod
     def execute(cls, **inputs: Any) -> io.NodeOutput:
         chosen = from_settings_node(inputs)
-        AuditSettings.of(chosen)  # lest a value that does not fit is named only by the enumerator
+        AuditSettings.of(chosen)  # a value that does not fit is named here, not by the enumerator
         return io.NodeOutput(chosen)

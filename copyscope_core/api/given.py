@@ -85,7 +85,7 @@ def choice_of(
 
 @contextlib.contextmanager
 def file_of(workflow: Workflow) -> Iterator[Path]:
-    """A workflow as a file: as it was given, or written for the while.
+    """A workflow as a file: as it was given, or written to a temporary file.
 
     Raises:
         WorkflowError: what was given is neither a path nor JSON.

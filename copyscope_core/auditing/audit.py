@@ -110,7 +110,7 @@ class Audit:
             finishing = asyncio.create_task(asyncio.to_thread(self._finish, context, execution, measured))
             try:
                 return await asyncio.shield(finishing)
-            finally:  # Ctrl-C waits for the report, lest another audit finds the folder unlocked
+            finally:  # Ctrl-C waits for the report: the folder stays locked until it is written
                 await asyncio.wait([finishing])
 
     async def _context(self) -> ServerContext:

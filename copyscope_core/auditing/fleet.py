@@ -13,7 +13,7 @@ from ..observer import Observer
 from ..planning.steps import Step
 
 MOST_LOST = 3
-"""Workers that one step may end before it is given up, lest it end them all."""
+"""A step that has ended this many workers is given up, so that it does not end them all."""
 
 
 class Worker(Protocol):

@@ -60,7 +60,7 @@ class NodeHost:
     """
 
     def __init__(self, choice: ServerChoice) -> None:
-        # Ray sets one thread an actor; the images shall be those of a ComfyUI that is started by hand.
+        # Ray gives an actor one thread. Without this the images would differ from those of a ComfyUI started by hand.
         os.environ.pop("OMP_NUM_THREADS", None)
         self._choice = choice
         self._stack = contextlib.AsyncExitStack()

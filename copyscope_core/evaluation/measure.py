@@ -35,8 +35,8 @@ class Measurement:
 
     Attributes:
         evaluation: distances and Shapley values.
-        reference: record of the reference images, as ``report_schema.Reference`` reads it.
-        images: mask → records of the coalition's images, as ``report_schema.ImageFile`` reads them.
+        reference: record of the reference images, as ``report.schema.Reference`` reads it.
+        images: mask → records of the coalition's images, as ``report.schema.ImageRecord`` reads them.
         warnings: about the images themselves.
         control: record of the control images, like that of the reference; None: there are none.
         reference_features: (m, d).
@@ -70,7 +70,7 @@ class ImageSummary:
     Attributes:
         size: (width, height) of all of them.
         features: (k, d).
-        records: as ``report_schema.ImageFile`` reads them.
+        records: as ``report.schema.ImageRecord`` reads them.
         defects: what looks broken, a clause each.
     """
 
@@ -176,7 +176,7 @@ def _summarise(
 
 
 def image_record(file: str, pixel_sha256: str, file_sha256: str, seed: int | None) -> dict[str, Any]:
-    """An image as ``report_schema.ImageFile`` reads it.
+    """An image as ``report.schema.ImageRecord`` reads it.
 
     Args:
         file: its place in the coalitions' folder.

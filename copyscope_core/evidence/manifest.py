@@ -21,7 +21,7 @@ from ..files.atomic import TEMPORARY_SUFFIX, read_plain, write_json_atomic
 from ..files.hashes import file_sha256
 from ..files.inside import is_link
 from ..report.report import Report
-from ..report.schema import ImageFile, ModelFile, Record
+from ..report.schema import ImageRecord, ModelFile, Record
 from ..store.lock import LOCK_FILE
 from ..store.run_store import FEATURES
 from ..store.runs import LOG_FILE, MANIFEST_FILE, own_files
@@ -43,7 +43,7 @@ class CoalitionRecord(Record):
 
     mask: int = Field(description="Bitmask over the report's players.")
     workflow_sha256: str | None = Field(default=None, description="SHA-256 of its rewritten workflow; null: unknown.")
-    images: list[ImageFile]
+    images: list[ImageRecord]
 
 
 class Manifest(Record):
@@ -55,8 +55,8 @@ class Manifest(Record):
     seeds: list[int]
     environment: dict[str, Any] = Field(description="Versions and device, as in the report.")
     models: list[ModelFile]
-    reference: list[ImageFile]
-    control: list[ImageFile]
+    reference: list[ImageRecord]
+    control: list[ImageRecord]
     workflow_sha256: str | None = Field(description="SHA-256 of the audited workflow; null: unknown.")
     coalitions: list[CoalitionRecord]
     files: dict[str, FileRecord]

@@ -25,8 +25,7 @@ from ..files.pixels import Pixels, match_reference, pixel_hash
 from ..game.coalitions import label
 from ..observer import Observer, Quiet
 from ..report.report import Report
-from ..report.schema import ImageFile as ImageRecord
-from ..report.schema import Reference
+from ..report.schema import ImageRecord, Reference
 from ..report.text import clip, printable
 from ..store.run_store import FEATURES, read_run_file
 from ..store.storage import COALITIONS, IMAGE_NAME, KEY, ImageStorage

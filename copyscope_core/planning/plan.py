@@ -24,7 +24,7 @@ from .steps import Step, choose_canaries
 from .target import bypass_outputs, find_target
 
 COST_ORDER = ("checkpoint", "unet", "clip", "controlnet", "lora", "prompt", "image", "vae")
-"""Kinds by how dear a change between neighbouring coalitions is, dearest first."""
+"""Kinds of players by the cost of changing one between two coalitions (loading a checkpoint costs most), falling."""
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ class Absence:
         redirects: output → the output used in its place (None: the input is left out).
         edits: (node id, input, value) triples; a value may be a ``Link``.
         texts: the text inputs that change; with ``phrase`` None the whole text goes.
-        neutral: the text that stands in the place of what goes.
+        neutral: the text that replaces the phrase.
     """
 
     rule: str

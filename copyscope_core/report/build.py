@@ -35,8 +35,8 @@ from .results import (
 )
 from .schema import (
     CanaryResult,
-    Component,
-    ImageFile,
+    ComponentRecord,
+    ImageRecord,
     LockedComponent,
     ModelFile,
     PlayerInfo,
@@ -48,7 +48,7 @@ from .schema import (
 )
 
 _R = TypeVar("_R", bound=Record)
-_C = TypeVar("_C", bound=Component)
+_C = TypeVar("_C", bound=ComponentRecord)
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Images:
     Attributes:
         reference: names, hashes and preprocessing record of the reference.
         control: the same of the control images, where the evaluation has some.
-        coalitions: mask → records with the fields of `ImageFile`.
+        coalitions: mask → records with the fields of `ImageRecord`.
         folders: mask → folder of the coalition's images, relative to the report.
     """
 
@@ -137,7 +137,7 @@ def build_report(
     unmeasured_records = [_hashed(_read(UnmeasuredComponent, item), given) for item in components.unmeasured]
     names = [info.name for info in known]
     results = player_results(evaluation, known, components.groups)
-    files = {mask: [_read(ImageFile, item) for item in rows] for mask, rows in images.coalitions.items()}
+    files = {mask: [_read(ImageRecord, item) for item in rows] for mask, rows in images.coalitions.items()}
     settings, environment, workflow = provenance.settings, provenance.environment, provenance.workflow
     raw_settings = settings.model_dump(mode="json") if isinstance(settings, BaseModel) else dict(settings or {})
     moment = (created or datetime.now(timezone.utc)).astimezone(timezone.utc)
@@ -262,7 +262,7 @@ def _hashed(component: _C, models: Sequence[ModelFile]) -> _C:
     return component
 
 
-def _model_files(given: Sequence[ModelFile], components: Sequence[Component]) -> list[ModelFile]:
+def _model_files(given: Sequence[ModelFile], components: Sequence[ComponentRecord]) -> list[ModelFile]:
     """The given files and those of the components, each file once."""
     files = list(given)
     for component in components:

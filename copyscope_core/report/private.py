@@ -26,8 +26,8 @@ from .results import METHOD, headline
 from .schema import (
     CanaryResult,
     CoalitionResult,
-    Component,
-    ImageFile,
+    ComponentRecord,
+    ImageRecord,
     LockedComponent,
     ModelFile,
     PlayerResult,
@@ -190,7 +190,7 @@ def _file(name: str | None) -> str | None:
     return base if is_model_file(base) else HIDDEN
 
 
-def _names(components: Sequence[Component]) -> dict[str, str]:
+def _names(components: Sequence[ComponentRecord]) -> dict[str, str]:
     """Every component's name → what a private report calls it: the same where it tells nothing, else a number."""
     taken = {item.name for item in components}
     result: dict[str, str] = {}
@@ -215,7 +215,7 @@ def _names(components: Sequence[Component]) -> dict[str, str]:
     return result
 
 
-def _tells_nothing(item: Component) -> bool:
+def _tells_nothing(item: ComponentRecord) -> bool:
     """Whether a component is called after its model file, or by a plain name."""
     stems = {stem(_file(file)) for file in item.files if is_model_file(file)}
     return _NODE_SUFFIX.sub("", item.name) in stems or _if(_PLAIN_NAME, item.name) is not None
@@ -239,7 +239,7 @@ def _named(members: Iterable[str], names: Mapping[str, str]) -> list[str]:
     return [names[name] for name in members]
 
 
-def _component(model: type[_R], item: Component, names: Mapping[str, str], **more: Any) -> _R:
+def _component(model: type[_R], item: ComponentRecord, names: Mapping[str, str], **more: Any) -> _R:
     """A component with what all of them have; ``more``: the fields of its own."""
     return model.model_validate(
         {
@@ -283,10 +283,10 @@ def _model(item: ModelFile) -> ModelFile:
     )
 
 
-def _image(item: ImageFile, file: str) -> ImageFile:
+def _image(item: ImageRecord, file: str) -> ImageRecord:
     """An image under a name that is not the user's."""
     hashes = {name: _if(_HASH, getattr(item, name)) for name in ("pixel_sha256", "sha256", "matched_sha256")}
-    return ImageFile.model_validate({**_without_text(item), **hashes, "file": file})
+    return ImageRecord.model_validate({**_without_text(item), **hashes, "file": file})
 
 
 def _coalition(item: CoalitionResult, names: Mapping[str, str]) -> CoalitionResult:

@@ -17,7 +17,7 @@ from .schema import (
     CoalitionResult,
     Difference,
     GroupResult,
-    ImageFile,
+    ImageRecord,
     Interaction,
     Interval,
     PlayerInfo,
@@ -48,7 +48,7 @@ def player_results(
 
 
 def coalition_results(
-    evaluation: Evaluation, folders: Mapping[int, str], images: Mapping[int, Sequence[ImageFile]]
+    evaluation: Evaluation, folders: Mapping[int, str], images: Mapping[int, Sequence[ImageRecord]]
 ) -> list[CoalitionResult]:
     """A record for each measured coalition, by bitmask."""
     found, control = evaluation.uncertainty, evaluation.control

@@ -35,7 +35,7 @@ class ModelFile(Record):
     autov2: str | None = Field(default=None, description="AutoV2 hash: the first ten digits of the SHA-256.")
 
 
-class Component(Record):
+class ComponentRecord(Record):
     name: str = Field(description="Name of the component, unique among players.")
     kind: str = Field(default="component", description="checkpoint, lora, vae, controlnet, prompt, …")
     node: str | None = Field(default=None, description="Id of its node in the workflow.")
@@ -54,7 +54,7 @@ class Component(Record):
         return data
 
 
-class PlayerInfo(Component):
+class PlayerInfo(ComponentRecord):
     """Where a player comes from."""
 
     absence: str | None = Field(default=None, description="What the workflow becomes when the player is absent.")
@@ -141,13 +141,13 @@ class CanaryResult(Record):
     holds: bool = Field(description="Whether that is no more than two runs of the full coalition differ anyhow.")
 
 
-class LockedComponent(Component):
+class LockedComponent(ComponentRecord):
     """A component that is present in every coalition, so that its own share was not measured."""
 
     reason: str = Field(default="", description="Why it is locked and how to measure it.")
 
 
-class UnmeasuredComponent(Component):
+class UnmeasuredComponent(ComponentRecord):
     """Something upstream that is no player, but might matter."""
 
     class_type: str | None = Field(default=None, description="Class of its node.")
@@ -162,7 +162,7 @@ class UnmeasuredComponent(Component):
         return data
 
 
-class ImageFile(Record):
+class ImageRecord(Record):
     """One generated or reference image."""
 
     file: str = Field(description="File name, relative to its coalition's folder or the reference folder.")
@@ -198,14 +198,14 @@ class CoalitionResult(Record):
     value: float = Field(description="v(S) = d(∅) − d(S) of the distance in use.")
     images: int = Field(description="Number of images.")
     folder: str | None = Field(default=None, description="Folder of the images, relative to the report.")
-    image_files: list[ImageFile] = Field(default_factory=list, description="The images, in the order of the seeds.")
+    image_files: list[ImageRecord] = Field(default_factory=list, description="The images, in the order of the seeds.")
 
 
 class Reference(Record):
     """The rights holder's images."""
 
     count: int = Field(description="Number of images.")
-    images: list[ImageFile] = Field(default_factory=list, description="Names and hashes.")
+    images: list[ImageRecord] = Field(default_factory=list, description="Names and hashes.")
     preprocessing: dict[str, Any] = Field(default_factory=dict, description="How they were brought to size.")
 
 
