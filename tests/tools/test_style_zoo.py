@@ -19,7 +19,7 @@ from tools.style_zoo import data, pictures, text
 from tools.style_zoo.export import checkpoint_tensors, write_lora
 from tools.style_zoo.nets import StyleUNet, alphas, lora_change, lora_layers, lora_shapes, warm_autoencoder
 from tools.style_zoo.sampling import draw
-from tools.style_zoo.training import Deadline, Schedule, read_tensors, save_atomic, train
+from tools.style_zoo.training import Deadline, Schedule, alone, read_tensors, save_atomic, train
 
 
 def test_base_pictures_hold_no_work_of_a_listed_artist() -> None:
@@ -138,6 +138,13 @@ def test_saving_never_leaves_half_a_file(tmp_path: Path, monkeypatch: pytest.Mon
     tensors, metadata = read_tensors(path)
     assert metadata["step"] == "1"
     assert torch.equal(tensors["a"], torch.ones(3))
+
+
+def test_two_trainers_never_share_a_cache(tmp_path: Path) -> None:
+    with alone(tmp_path), pytest.raises(SystemExit, match="Another training run"), alone(tmp_path):
+        pass
+    with alone(tmp_path):
+        pass
 
 
 def test_a_deadline_ends_a_run() -> None:

@@ -27,6 +27,8 @@ from PIL import Image
 from .pictures import cache_folder, table
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+WORK_SIDE = 448
+"""Longer side of a work, in pixels."""
 BASE_SIDE = 320
 """Shorter side of a base picture, in pixels."""
 
@@ -111,7 +113,7 @@ def gather(out: Path, packages: Path) -> dict[str, int]:
         if not path.is_file():
             with Image.open(BytesIO(checked(places[row["package"]] / row["path"], row["sha256"]))) as image:
                 picture = image.convert("RGBA")
-            picture.thumbnail((640, 640), Image.Resampling.LANCZOS)
+            picture.thumbnail((WORK_SIDE, WORK_SIDE), Image.Resampling.LANCZOS)
             part = path.with_suffix(".part")
             picture.save(part, "PNG")
             part.replace(path)

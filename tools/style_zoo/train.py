@@ -1,7 +1,7 @@
 """Train the style zoo: the base model, LoRAs, fine-tuned checkpoints. The same on a CPU and on a GPU.
 
-    python -m tools.style_zoo.train base --steps-64 4000 --steps-128 800      # hours on two cores
-    python -m tools.style_zoo.train base --minutes 13 --batch 256             # a quarter of an hour of a GPU
+    python -m tools.style_zoo.train base                                      # hours on two cores
+    python -m tools.style_zoo.train base --minutes 13 --batch 256 --rate 1e-3    # a quarter of an hour of a GPU
     python -m tools.style_zoo.train lora kitty-1                              # or: lora all
     python -m tools.style_zoo.train checkpoint lordbob-1
     python -m tools.style_zoo.train export                                    # base checkpoint for ComfyUI
@@ -25,7 +25,7 @@ from .export import write_checkpoint
 from .pictures import cache_folder, splits
 from .stages import Device, Workshop
 from .text import encode
-from .training import Deadline, read_tensors
+from .training import Deadline, alone, read_tensors
 
 
 def device(name: str, half: bool | None) -> Device:
@@ -69,10 +69,10 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, help="stop after this time, state saved")
     kinds = parser.add_subparsers(dest="kind", required=True)
     base = kinds.add_parser("base")
-    base.add_argument("--steps-64", type=int, default=4000)
+    base.add_argument("--steps-64", type=int, default=6000)
     base.add_argument("--steps-128", type=int, default=800)
-    base.add_argument("--batch", type=int, default=16, help="at 64 pixels; half of it at 128")
-    base.add_argument("--rate", type=float, default=4e-4)
+    base.add_argument("--batch", type=int, default=8, help="at 64 pixels; half of it at 128")
+    base.add_argument("--rate", type=float, default=3e-4)
     base.add_argument("--autoencoder-steps", type=int, default=1000)
     base.add_argument("--autoencoder-batch", type=int, default=16)
     base.add_argument("--more-autoencoder", action="store_true", help="train the autoencoder even if there is one")
@@ -91,8 +91,9 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
-    with Deadline(arguments.minutes).listening() as stop:
-        shop = Workshop(arguments.cache.expanduser(), device(arguments.device, arguments.half), arguments.seed, stop)
+    cache = arguments.cache.expanduser()
+    with alone(cache), Deadline(arguments.minutes).listening() as stop:
+        shop = Workshop(cache, device(arguments.device, arguments.half), arguments.seed, stop)
         if arguments.kind == "base":
             run_base(shop, arguments)
         elif arguments.kind == "export":

@@ -15,6 +15,7 @@ from types import FrameType
 from typing import Any
 
 import torch
+from filelock import FileLock, Timeout
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -80,13 +81,24 @@ class Deadline:
                 signal.signal(sign, handler)
 
 
+@contextmanager
+def alone(cache: Path) -> Iterator[None]:
+    """Refuse a second trainer in the same cache folder: two would overwrite each other's states."""
+    cache.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(cache / "train.lock", timeout=0):
+            yield
+    except Timeout as error:
+        raise SystemExit(f"Another training run uses {cache}; wait for it, or give another --cache.") from error
+
+
 def _restore(
     optimiser: torch.optim.Optimizer, parameters: Mapping[str, Tensor], saved: Mapping[str, Tensor], step: int
 ) -> None:
     for name, parameter in parameters.items():
         with torch.no_grad():
             parameter.copy_(saved[f"weight.{name}"])
-        state: dict[str, Any] = {"step": torch.tensor(float(step))}
+        state: dict[str, Any] = {"step": torch.tensor(float(step), device=parameter.device)}
         for kind in ("exp_avg", "exp_avg_sq"):
             state[kind] = torch.empty_like(parameter).copy_(saved[f"{kind}.{name}"])
         optimiser.state[parameter] = state
@@ -107,7 +119,9 @@ def train(
     ``loss_at`` must depend on the parameters and the step alone: then a run that was killed and resumed from ``path``
     ends in the same numbers as one that was not. ``settings`` are kept with the state; other ones are refused.
     """
-    optimiser = torch.optim.AdamW(parameters.values(), lr=schedule.rate, betas=(0.9, 0.99), weight_decay=schedule.decay)
+    optimiser = torch.optim.AdamW(
+        parameters.values(), lr=schedule.rate, betas=(0.9, 0.99), weight_decay=schedule.decay, fused=True
+    )
     average = {name: value.detach().clone() for name, value in parameters.items()}
     step, spent, wanted = 0, 0.0, json.dumps(dict(settings), sort_keys=True)
     if path.is_file():
