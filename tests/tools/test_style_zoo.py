@@ -140,10 +140,10 @@ def test_saving_never_leaves_half_a_file(tmp_path: Path, monkeypatch: pytest.Mon
     assert torch.equal(tensors["a"], torch.ones(3))
 
 
-def test_two_trainers_never_share_a_cache(tmp_path: Path) -> None:
-    with alone(tmp_path), pytest.raises(SystemExit, match="Another training run"), alone(tmp_path):
+def test_two_trainers_never_train_the_same_model(tmp_path: Path) -> None:
+    with alone(tmp_path, "base"), pytest.raises(SystemExit, match="Another run trains base"), alone(tmp_path, "base"):
         pass
-    with alone(tmp_path):
+    with alone(tmp_path, "base"), alone(tmp_path, "lora-kitty-1"):
         pass
 
 

@@ -92,7 +92,8 @@ def main() -> None:
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     cache = arguments.cache.expanduser()
-    with alone(cache), Deadline(arguments.minutes).listening() as stop:
+    target = "-".join([arguments.kind, getattr(arguments, "name", None) or getattr(arguments, "split", "")]).strip("-")
+    with alone(cache, target), Deadline(arguments.minutes).listening() as stop:
         shop = Workshop(cache, device(arguments.device, arguments.half), arguments.seed, stop)
         if arguments.kind == "base":
             run_base(shop, arguments)

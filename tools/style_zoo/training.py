@@ -82,14 +82,14 @@ class Deadline:
 
 
 @contextmanager
-def alone(cache: Path) -> Iterator[None]:
-    """Refuse a second trainer in the same cache folder: two would overwrite each other's states."""
+def alone(cache: Path, name: str) -> Iterator[None]:
+    """Refuse a second trainer of the same model: two would overwrite each other's states."""
     cache.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(cache / "train.lock", timeout=0):
+        with FileLock(cache / f"{name}.lock", timeout=0):
             yield
     except Timeout as error:
-        raise SystemExit(f"Another training run uses {cache}; wait for it, or give another --cache.") from error
+        raise SystemExit(f"Another run trains {name} in {cache}; wait for it, or give another --cache.") from error
 
 
 def _restore(
