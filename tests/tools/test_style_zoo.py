@@ -11,10 +11,10 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor
 
-from copyscope_core import miniature_shapes as shapes
-from copyscope_core.miniature import unet_lora_layers
-from copyscope_core.miniature_zoo import read_part
-from tools.miniature_nets import TinyAutoencoder
+from copyscope_core.demo import shapes as shapes
+from copyscope_core.demo.models import unet_lora_layers
+from copyscope_core.demo.zoo import read_part
+from tools.miniature.nets import TinyAutoencoder
 from tools.style_zoo import data, pictures, text
 from tools.style_zoo.export import checkpoint_tensors, write_lora
 from tools.style_zoo.nets import StyleUNet, alphas, lora_change, lora_layers, lora_shapes, warm_autoencoder

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from copyscope_core.miniature import make_model
+from copyscope_core.demo.models import make_model
 
 from .nets import LATENT_SCALE
 from .training import read_tensors, save_atomic

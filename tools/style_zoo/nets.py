@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from tools.miniature_nets import CHANNELS, TinyAutoencoder, UNet
+from tools.miniature.nets import CHANNELS, TinyAutoencoder, UNet
 
 STEPS = 1000
 """Noise levels of SD 1.5."""

@@ -15,8 +15,8 @@ from torch import Tensor
 from torch.func import functional_call
 from torch.nn import functional as F
 
-from copyscope_core.miniature_zoo import read_part
-from tools.miniature_nets import TinyAutoencoder
+from copyscope_core.demo.zoo import read_part
+from tools.miniature.nets import TinyAutoencoder
 
 from .export import write_checkpoint, write_lora
 from .nets import StyleUNet, alphas, lora_change, lora_layers, lora_shapes, warm_autoencoder

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from copyscope_core.miniature import make_model
+from copyscope_core.demo.models import make_model
 
 from .pictures import table
 from .training import read_tensors, save_atomic
