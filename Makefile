@@ -28,7 +28,7 @@ types: $(VENV)/.installed-dev
 imports: $(VENV)/.installed-dev
 	$(BIN)/lint-imports
 
-# JavaScript: types and lint. What is not clean yet is listed in types/known.txt; anything else fails.
+# JavaScript: types and lint.
 web:
 	@if ! command -v npm >/dev/null; then \
 	  echo "NO NPM: install Node.js 20 or later; JavaScript was NOT checked"; \

@@ -81,11 +81,12 @@ api.addEventListener('progress_text', ({ detail }) => {
   view.line(detail.text)
 })
 
-for (const [event, method] of [
+const ENDS = /** @type {const} */ ([
   ['execution_success', 'done'],
   ['execution_error', 'stopped'],
   ['execution_interrupted', 'stopped'],
-]) {
+])
+for (const [event, method] of ENDS) {
   api.addEventListener(event, () => {
     for (const view of running) view[method]()
     running.clear()
@@ -137,8 +138,8 @@ app.registerExtension({
   beforeRegisterNodeDef(nodeType, nodeData) {
     if (app.collectNodeMenuItems || !(nodeData.output_node || nodeData.output?.includes('IMAGE'))) return
     const original = nodeType.prototype.getExtraMenuOptions
-    nodeType.prototype.getExtraMenuOptions = function (_canvas, options) {
-      const result = original?.apply(this, arguments)
+    nodeType.prototype.getExtraMenuOptions = function (canvas, options) {
+      const result = original?.call(this, canvas, options)
       options.push(...menuItems(this))
       return result
     }

@@ -24,8 +24,3 @@ def test_every_slow_test_is_there(entry: str) -> None:
 
 def test_the_list_is_sorted_and_names_nothing_twice() -> None:
     assert sorted(set(SLOW)) == SLOW
-
-
-def test_files_of_the_known_javascript_errors_are_there() -> None:
-    lines = (ROOT / "types" / "known.txt").read_text(encoding="utf-8").splitlines()
-    assert not [line for line in lines if not (ROOT / line.split(" ")[0]).is_file()]

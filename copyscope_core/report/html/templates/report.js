@@ -3,7 +3,7 @@
   const box = document.getElementById('explore')
   const detail = box?.querySelector('.detail')
   if (!detail) return
-  const tiles = [...box.querySelectorAll('.tile')]
+  const tiles = /** @type {HTMLElement[]} */ ([...box.querySelectorAll('.tile')])
   const mask = (link) => /^#c(\d+)$/.exec(link?.getAttribute('href') ?? '')?.[1]
   const differ = (one, other) => {
     const apart = BigInt(one) ^ BigInt(other)
@@ -34,13 +34,13 @@
     return row.sort((one, other) => Math.abs(one.at.x - from.x) - Math.abs(other.at.x - from.x))[0]?.item
   }
   box.addEventListener('click', (event) => {
-    const wanted = mask(event.target.closest('a'))
+    const wanted = mask(/** @type {Element} */ (event.target).closest('a'))
     if (wanted === undefined) return
     event.preventDefault()
     show(wanted)
   })
   box.addEventListener('keydown', (event) => {
-    const at = tiles.indexOf(event.target)
+    const at = tiles.indexOf(/** @type {HTMLElement} */ (event.target))
     if (at < 0) return
     const next = {
       ArrowRight: () => tiles[at + 1],
@@ -64,39 +64,44 @@
   Object.assign(tip, { id: 'tip', className: 'tip', hidden: true })
   tip.setAttribute('role', 'tooltip')
   document.body.append(tip)
-  let told = null
+  let shown = null
   const hide = () => {
     tip.hidden = true
-    told?.removeAttribute('aria-describedby')
-    told = null
+    shown?.removeAttribute('aria-describedby')
+    shown = null
   }
   const place = () => {
-    const at = told?.getClientRects()[0]
+    const at = shown?.getClientRects()[0]
     if (!at) return
     const { clientWidth, clientHeight } = document.documentElement
     const { width, height } = tip.getBoundingClientRect()
     tip.style.left = `${Math.max(8, Math.min(at.left, clientWidth - width - 8))}px`
     tip.style.top = `${at.bottom + height + 8 < clientHeight ? at.bottom + 4 : Math.max(8, at.top - height - 4)}px`
   }
-  const tell = (term) => {
-    if (term === told) return
+  const show = (term) => {
+    if (term === shown) return
     hide()
-    told = term
+    shown = term
     tip.textContent = term.dataset.meaning
     tip.hidden = false
     term.setAttribute('aria-describedby', tip.id)
     place()
   }
-  for (const term of document.querySelectorAll('.term')) {
+  for (const term of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll('.term'))) {
     term.dataset.meaning = term.title
     term.removeAttribute('title')
   }
   document.addEventListener('pointerover', ({ target }) => {
-    const term = target.closest?.('.term')
-    if (term) tell(term)
-    else if (!tip.contains(target) && document.activeElement !== told) hide()
+    const element = /** @type {Element} */ (target)
+    const term = element.closest?.('.term')
+    if (term) show(term)
+    else if (!tip.contains(element) && document.activeElement !== shown) hide()
   })
-  document.addEventListener('focusin', ({ target }) => (target.matches('.term') ? tell(target) : hide()))
+  document.addEventListener('focusin', ({ target }) => {
+    const element = /** @type {Element} */ (target)
+    if (element.matches('.term')) show(element)
+    else hide()
+  })
   document.addEventListener('keydown', ({ key }) => key === 'Escape' && hide())
   document.addEventListener('scroll', place, { capture: true, passive: true })
 })()
