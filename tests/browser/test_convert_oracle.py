@@ -18,9 +18,16 @@ if TYPE_CHECKING:
 
 DATA = Path(__file__).parent.parent / "data" / "ui"
 STORED = sorted(path.stem for path in DATA.glob("*.json") if path.stem != "object_info")
-NEWER = {"primitive_promoted": ("prim.safetensors", "style.safetensors")}
-"""Stored answers that newer front ends (1.49.6, 1.58.1) give otherwise. There, a primitive node outside a subgraph
-shows its value on the promoted widget but does not reach the inner node, whose own value is sent."""
+NEWER = {
+    "primitive_promoted": ("prim.safetensors", "style.safetensors"),
+    "subgraphs": ('"steps": 6, "cfg": 6.5', '"steps": 6, "cfg": null'),
+}
+"""Stored answers that newer front ends give otherwise, and in which of their words.
+
+1.49.6 and 1.58.1: a primitive node outside a subgraph shows its value on the promoted widget but does not reach the
+inner node, whose own value is sent. 1.58.1: the null that a file has for a promoted widget is sent, not the inner
+node's value.
+"""
 TEMPLATES = [
     "sdxl_refiner_prompt_example",  # primitive nodes, notes, two checkpoints
     "flux_redux_model_example",  # primitive nodes, bypassed nodes
