@@ -7,8 +7,8 @@ import time
 
 import pytest
 from example_workflows import base, node
-from tests.plan.large_workflows import GROWING, catalog, latents, lora_chain, lora_stack, previews, wide
-from tests.plan.test_plan import plan
+from tests.planning.large_workflows import GROWING, catalog, latents, lora_chain, lora_stack, previews, wide
+from tests.planning.test_plan import plan
 
 from copyscope_core.errors import GameError, TooManyCoalitionsError, WorkflowError
 from copyscope_core.planning.own_nodes import embedded_settings
