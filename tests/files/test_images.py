@@ -230,7 +230,7 @@ def test_floating_point_pixels_are_refused(tmp_path: Path) -> None:
 
 def test_decompression_bombs_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save(tmp_path / "a.png", picture())
-    monkeypatch.setattr(images, "MAX_IMAGE_PIXELS", 24 * 40 - 1)
+    monkeypatch.setattr(decode, "MAX_IMAGE_PIXELS", 24 * 40 - 1)
     with pytest.raises(ImageError, match="more than 959 pixels"):
         read_image(tmp_path / "a.png")
     monkeypatch.undo()

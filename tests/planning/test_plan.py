@@ -7,7 +7,7 @@ from example_workflows import base, ksampler, lora, node, with_lora
 
 from copyscope_core.errors import PlayerError, TooManyCoalitionsError, WorkflowError
 from copyscope_core.planning.own_nodes import embedded_settings
-from copyscope_core.planning.plan import make_plan
+from copyscope_core.planning.plan import COST_ORDER, make_plan
 from copyscope_core.players.rewrite import RERUN_INPUT
 from copyscope_core.settings import AuditSettings
 from copyscope_core.workflow.graph import Link, parse_graph, to_json
@@ -566,3 +566,14 @@ def test_coalitions_run_with_the_whole_first_and_the_checkpoint_changed_once() -
         for place, player in enumerate(p.players)
     }
     assert changes == {"checkpoint": 1, "lora": 2, "prompt": 4}
+
+
+def test_what_is_dear_to_change_changes_least_whatever_the_order_of_the_players() -> None:
+    workflow = controlnets()
+    workflow["2"] = lora("style.safetensors", "1")
+    workflow["3"]["inputs"]["model"] = ["2", 0]
+    p = plan(workflow, baseline_checkpoint="sd15.safetensors")
+    by_cost = sorted(range(len(p.players)), key=lambda place: COST_ORDER.index(p.players[place].kind))
+    assert by_cost != list(range(len(p.players)))
+    changes = [sum((a ^ b) >> place & 1 for a, b in itertools.pairwise(p.coalitions)) for place in by_cost]
+    assert changes == [1, 2, 4, 8, 16]
