@@ -1,4 +1,4 @@
-"""Chooses the design of a game: all coalitions, or a sample where the budget asks for one."""
+"""Chooses which coalitions of a game are measured: all of them, or a sample if the budget is smaller."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ from .regression import Regression
 from .table import MAX_PLAYERS
 
 MOST_SAMPLED = 48
-"""Players of a sampled game; a bitmask of them is a whole number in JavaScript, too."""
+"""Most players of a sampled game: bitmasks of up to 53 bits are exact numbers in JavaScript, too."""
 
 
 def exact_count(n: int, groups: Sequence[Sequence[int]] = ()) -> int:
-    """How many coalitions the exact value needs.
+    """The number of coalitions that the exact value needs.
 
     Args:
-        groups: a partition of the players; empty: none is grouped.
+        groups: a partition of the players; empty if no players are grouped.
     """
     if not groups:
         return 1 << n
     others = len(groups) - 1
-    # Unions of whole groups are shared; what has part of a group belongs to that group alone.
+    # Unions of whole groups are counted once. Any other coalition holds a part of exactly one group.
     return (1 << len(groups)) + sum(((1 << len(group)) - 2) << others for group in groups)
 
 
 def choose_design(
     n: int, groups: Sequence[Sequence[int]] = (), budget: int | None = None, estimator: Estimator = "regression"
 ) -> Design:
-    """The exact design where the budget allows it, else the smallest sampled one, to be grown.
+    """The exact design if the budget allows it, else the smallest sampled design, which is grown later.
 
     Args:
-        groups: a partition of the players, for the Owen value; empty: none is grouped.
-        budget: how many coalitions may be measured; None: all that the exact value needs.
-        estimator: groups need ``permutation``, whatever is asked for.
+        groups: a partition of the players, for the Owen value; empty if no players are grouped.
+        budget: how many coalitions may be measured; None if there is no limit.
+        estimator: for the sampled design; ignored if there are groups, which need ``permutation``.
 
     Raises:
         GameError: the budget is too small for this many players, or there are too many players.

@@ -13,12 +13,12 @@ def members(mask: int, names: Sequence[str]) -> tuple[str, ...]:
 
 
 def label(mask: int, names: Sequence[str]) -> str:
-    """How a coalition is called in messages: its members, or ``∅``."""
+    """A coalition's name in messages: its members, or ``∅``."""
     return " + ".join(members(mask, names)) or "∅ (none of the players)"
 
 
 def how_many(count: int) -> str:
-    """A number of coalitions for a message; a very large one as a power of two, for its digits would fill pages."""
+    """A number of coalitions as text; a very large one as a power of two, because its digits would fill pages."""
     exponent = count.bit_length() - 1
     if exponent < 64:
         return f"{count:,}"
@@ -32,15 +32,16 @@ def presence(n_players: int) -> np.ndarray:
 
 
 def execution_order(masks: Iterable[int], n_players: int, cost_order: Sequence[int] = ()) -> list[int]:
-    """The masks with the full coalition first, so that neighbours differ in few players; of all masks, in one.
+    """The masks in an order in which neighbours differ in few players, the full coalition first.
 
-    The order of a reflected Gray code over the players; those in ``cost_order`` come first and change least often (a
-    checkpoint swap costs more than a changed prompt).
+    This is the order of a reflected Gray code; if all 2ⁿ masks are given, neighbours differ in one player only. The
+    first players of ``cost_order`` change least often: loading another checkpoint takes longer than encoding another
+    prompt.
     """
     order = [*cost_order, *(index for index in range(n_players) if index not in cost_order)]
 
     def place(mask: int) -> int:
-        """Where the Gray code whose bits are the absent players stands in the code's sequence."""
+        """The rank of a mask in the Gray code, whose bits are the absent players."""
         rank, parity = 0, 0
         for player in order:
             parity ^= ~mask >> player & 1

@@ -1,4 +1,4 @@
-"""What a way of measuring a game costs: coalitions, images, sampler runs."""
+"""The cost of measuring a game: its coalitions, images and sampler runs."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from ..workflow.node_info import NodeCatalog
 from ..workflow.noise import Constants
 
 COUNTED = 4096
-"""Of more coalitions than this the distinct sampler runs are not counted, but bounded from above."""
+"""Above this number of coalitions, distinct sampler runs are bounded from above instead of counted."""
 
 COUNTED_NODES = 500_000
-"""Nor are they where the coalitions' graphs may have more different nodes than this."""
+"""The same holds above this number of different nodes in the graphs of all coalitions."""
 
 MOST_IMAGES = 1 << 31
-"""Images of one prompt; a workflow whose batch sizes multiply to more is refused."""
+"""Most images per prompt; a workflow whose batch sizes multiply to more is refused."""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What a way of measuring the game would run.
+    """What one way of measuring the game would run.
 
     Attributes:
         mode: ``exact``, ``grouped`` (the Owen value) or ``sampled``.
-        coalitions: at most so many.
-        images: of all coalitions and seeds.
-        sampler_runs: distinct sampler executions, or an upper bound.
-        chosen: whether the settings ask for it.
+        coalitions: how many, at most.
+        images: how many, over all coalitions and seeds.
+        sampler_runs: how many distinct sampler executions, or an upper bound.
+        chosen: whether the settings ask for this mode.
     """
 
     mode: str
@@ -55,9 +55,9 @@ def costs_of_modes(
     """What each way of measuring the game would run: exact, with the groups, and sampled.
 
     Args:
-        samplers: the nodes that sample, in the rewriter's base graph.
-        groups: places of the players of each group; empty: none is grouped.
-        design: the one that the settings ask for.
+        samplers: ids of the sampling nodes.
+        groups: for each group the indices of its players; empty if no players are grouped.
+        design: the design that the settings ask for.
     """
 
     def runs(masks: Sequence[int], more: int) -> int:
@@ -90,7 +90,7 @@ def is_sampler(node: Node, catalog: NodeCatalog) -> bool:
 
 
 def batch_size(graph: Graph, catalog: NodeCatalog) -> int:
-    """Images per prompt by the workflow's own batch sizes.
+    """Images per prompt: the product of the workflow's own batch sizes.
 
     Raises:
         WorkflowError: more than ``MOST_IMAGES``.

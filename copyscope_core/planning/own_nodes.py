@@ -1,4 +1,4 @@
-"""What CopyScope's own nodes in a workflow say: the settings that they hold."""
+"""The settings that CopyScope's own nodes in a workflow hold."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from ..workflow.graph import Graph, Link
 from ..workflow.noise import Constants
 
 NOTHING = "(none)"
-"""What the choice lists of CopyScope's nodes call no choice."""
+"""The entry for “none of these” in the choice lists of CopyScope's nodes."""
 
 
 def from_players_node(inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings that the inputs of a *CopyScope Players* node stand for; inputs that are not given are left out.
+    """The settings that the inputs of a *CopyScope Players* node give; an input that is missing gives none.
 
     Args:
         inputs: ``baseline_checkpoint``, ``baseline_vae`` (a name or ``(none)``), ``key_prompts``, ``only``, ``lock``,
@@ -41,7 +41,7 @@ def from_players_node(inputs: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def from_settings_node(inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings that the inputs of a *CopyScope Settings* node stand for; inputs that are not given are left out.
+    """The settings that the inputs of a *CopyScope Settings* node give; an input that is missing gives none.
 
     Args:
         inputs: ``budget``, ``target_width`` (0: none), ``estimator``, ``groups`` (one a line: ``name = player, …``).
@@ -62,13 +62,13 @@ FID = "CopyScopeFID"
 
 
 def embedded_settings(graph: Graph) -> dict[str, Any]:
-    """The settings that CopyScope's own nodes in a workflow hold: the enumerator's, those wired into it, and FID's."""
+    """The settings that a workflow's enumerator, the nodes linked to it, and its FID node hold."""
     settings: dict[str, Any] = {}
     constants = Constants(graph)
 
     @functools.cache
-    def wired(node_id: str) -> dict[str, Any]:
-        """The settings of the Players or Settings node that is wired into an enumerator."""
+    def linked_settings(node_id: str) -> dict[str, Any]:
+        """The settings of a Players or Settings node that is linked to an enumerator."""
         read = {PLAYERS: from_players_node, SETTINGS: from_settings_node}[graph[node_id].class_type]
         return read({name: constants.of(value) or "" for name, value in graph[node_id].inputs.items()})
 
@@ -84,5 +84,5 @@ def embedded_settings(graph: Graph) -> dict[str, Any]:
         for name, kind in (("players", PLAYERS), ("settings", SETTINGS)):
             link = node.inputs.get(name)
             if isinstance(link, Link) and graph[link.node].class_type == kind:
-                settings.update(wired(link.node))
+                settings.update(linked_settings(link.node))
     return settings

@@ -24,7 +24,7 @@ from .steps import Step, choose_canaries
 from .target import bypass_outputs, find_target
 
 COST_ORDER = ("checkpoint", "unet", "clip", "controlnet", "lora", "prompt", "image", "vae")
-"""Kinds of players by the cost of changing one between two coalitions (loading a checkpoint costs most), falling."""
+"""Kinds of players, the most expensive to change between two coalitions first."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Plan:
     Attributes:
         graph: the workflow upstream of ``target``; output nodes are bypassed.
         target: the output whose images are audited.
-        players: in bitmask order.
+        players: what is measured, in bitmask order.
         locked: components that are present in every coalition, each with its reason.
         unmeasured: what else shapes the images.
         images: image files upstream.
@@ -43,8 +43,8 @@ class Plan:
         batch: images per prompt, as far as the workflow tells.
         warnings: sentences for the user.
         rewriter: gives the graph of any coalition.
-        design: which coalitions are run; a sample is its smallest, and grows (``sampling.next_design``).
-        group_names: of the design's groups, in their order.
+        design: which coalitions are run. A sampled design starts as the smallest and grows (``sampling.next_design``).
+        group_names: names of the design's groups.
         costs: what each way of measuring the game would run.
     """
 
@@ -70,6 +70,7 @@ class Plan:
 
     @property
     def names(self) -> tuple[str, ...]:
+        """The players' names, in bitmask order."""
         return tuple(player.name for player in self.players)
 
     @property
@@ -80,7 +81,7 @@ class Plan:
 
     @property
     def cost(self) -> Cost:
-        """Of what the settings ask for."""
+        """The cost of the mode that the settings ask for."""
         return next(cost for cost in self.costs if cost.chosen)
 
     @property
@@ -90,6 +91,7 @@ class Plan:
 
     @property
     def full(self) -> int:
+        """The mask of the full coalition."""
         return (1 << len(self.players)) - 1
 
     def steps(self) -> list[Step]:
@@ -110,14 +112,15 @@ class Plan:
         return choose_canaries(self.design.masks, self.full) if self.noise else []
 
     def weight(self, mask: int) -> int:
-        """How much work a coalition is, roughly: the nodes of its graph."""
+        """A rough measure of the work that a coalition takes: the number of nodes in its graph."""
         return len(self.rewriter.nodes(mask))
 
     def label(self, mask: int) -> str:
-        """How a coalition is called in messages."""
+        """A coalition's name in messages."""
         return label(mask, self.names)
 
     def members(self, mask: int) -> tuple[str, ...]:
+        """The names of a coalition's players."""
         return members(mask, self.names)
 
     def summary(self) -> dict[str, Any]:
@@ -159,16 +162,16 @@ def make_plan(
     """Plan the audit of an API-format workflow.
 
     Args:
-        workflow: parsed JSON, or a ``Graph`` already.
-        catalog: what is known of node classes. A live one also checks file names against the server's lists.
-        target: the audited output; None finds it (``find_target``).
+        workflow: parsed JSON, or a ``Graph``.
+        catalog: what is known of node classes. If it is live, file names are checked against the server's lists.
+        target: the output to audit; None to look for it (``find_target``).
 
     Raises:
         WorkflowError: the workflow is malformed, has no image output or several, holds paid nodes, or names files
             that the server lacks.
         PlayerError: nothing to measure, or a named component does not exist.
         TooManyCoalitionsError: more than ``settings.max_coalitions``, and no budget to run a sample of them.
-        GameError: the budget is too small for so many players.
+        GameError: the budget is too small for so many players, or they are too many for any way of measuring.
     """
     settings = settings or AuditSettings()
     graph = workflow if _is_graph(workflow) else parse_graph(workflow)
@@ -238,7 +241,7 @@ def _no_players(target: Link, graph: Graph, locked: list[Component]) -> str:
 
 
 def _spread(noise: list[NoiseInput], copies: Mapping[str, str]) -> list[NoiseInput]:
-    """Noise inputs also of the nodes that were copied for the positive prompt."""
+    """The noise inputs, with those of nodes that were copied for the positive prompt."""
     by_node: dict[str, list[NoiseInput]] = {}
     for item in noise:
         by_node.setdefault(item.node, []).append(item)

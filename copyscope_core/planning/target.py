@@ -1,4 +1,4 @@
-"""The image output that is audited, and the output nodes on its way, which are left out."""
+"""Finds the image output to audit, and leaves out the output nodes on its way."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from ..workflow.node_info import NodeCatalog, type_matches
 from .own_nodes import ENUMERATOR
 
 WORKING_INPUTS = ("MODEL", "CLIP", "VAE", "CONDITIONING", "GUIDER", "UPSCALE_MODEL", "CONTROL_NET", "LATENT")
-"""Inputs of nodes that do more than pass an image on."""
+"""Input types of nodes that do more than pass an image on."""
 
 
 def find_target(graph: Graph, catalog: NodeCatalog, output: str | None) -> Link:
-    """The image output to audit.
+    """The image output to audit: what is linked to a CopyScope enumerator, else to the workflow's only output node.
 
-    The link into a CopyScope enumerator, else the image that the workflow's one output node takes.
+    Args:
+        output: id of the output node, if the settings name one.
 
     Raises:
         WorkflowError: there is none, or there are several and ``output`` names none of them.
@@ -74,7 +75,7 @@ def bypass_outputs(graph: Graph, target: Link, catalog: NodeCatalog) -> tuple[Gr
 
 
 def _ends(instead: Mapping[Link, Link]) -> dict[Link, Link]:
-    """For each output the last of the outputs that stand in for it, one after the other."""
+    """For each output that is left out, the output that takes its place in the end."""
     ends: dict[Link, Link] = {}
     for link in instead:
         row = []
@@ -86,7 +87,7 @@ def _ends(instead: Mapping[Link, Link]) -> dict[Link, Link]:
 
 
 def _relinked(node: Node, ends: Mapping[Link, Link]) -> Node:
-    """The node with its links led past the outputs that are left out."""
+    """The node with new links in place of those to outputs that are left out."""
     return replace(node, inputs={**node.inputs, **{name: ends.get(link, link) for name, link in node.links()}})
 
 

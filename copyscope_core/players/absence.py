@@ -1,7 +1,7 @@
 """Absence rules: what a workflow becomes when a component is absent.
 
-A rule is data: links that are led elsewhere (``redirects``), inputs that get another value (``edits``) and phrases
-that leave the prompt. ``rewrite`` applies the rules of all absent players at once.
+A rule is data: outputs that are replaced by other outputs (``redirects``), inputs that get another value (``edits``)
+and phrases that are removed from prompts. ``rewrite`` applies the rules of all absent players at once.
 """
 
 from __future__ import annotations
@@ -19,14 +19,15 @@ GREY = 0x808080
 
 @dataclass(frozen=True)
 class Absence:
-    """What to do where the player is absent.
+    """How the workflow changes if a player is absent.
 
     Attributes:
         rule: the rule as a sentence, for plans and reports.
-        redirects: output → the output used in its place (None: the input is left out).
+        redirects: output → the output used in its place; None if inputs linked to it are left out.
         edits: (node id, input, value) triples; a value may be a ``Link``.
-        texts: the text inputs that change; with ``phrase`` None the whole text goes.
-        neutral: the text that replaces the phrase.
+            texts: the text inputs that change.
+        phrase: what is removed from the texts; None if the whole text is.
+        neutral: the text that takes the place of what is removed.
     """
 
     rule: str
@@ -38,13 +39,13 @@ class Absence:
 
 
 def baseline(nodes: tuple[str, ...], values: Mapping[str, str]) -> Absence:
-    """Other files of the same family: ``values`` maps the loader's inputs to file names."""
+    """The loader loads other files of the same family; ``values`` maps its inputs to their names."""
     edits = tuple((node, name, value) for node in nodes for name, value in values.items())
     return Absence("replaced by the baseline " + ", ".join(sorted(set(values.values()))), edits=edits)
 
 
 def checkpoint_vae(nodes: tuple[str, ...], source: Link) -> Absence:
-    """The checkpoint's own VAE instead of a VAE loader's."""
+    """The checkpoint's own VAE, at output ``source``, replaces that of the VAE loaders ``nodes``."""
     redirects: dict[Link, Link | None] = {Link(node, 0): source for node in nodes}
     return Absence(
         f"replaced by the VAE of the checkpoint in node {source.node}, the baseline's where that is absent too",
@@ -53,14 +54,14 @@ def checkpoint_vae(nodes: tuple[str, ...], source: Link) -> Absence:
 
 
 def prompt(texts: tuple[TextUse, ...], phrase: str | None, neutral: str) -> Absence:
-    """A phrase, or the whole positive text, leaves the prompt."""
+    """A phrase, or the whole positive text if ``phrase`` is None, is removed or replaced by ``neutral``."""
     what = "the positive text" if phrase is None else f"the phrase “{phrase}”"
     becomes = f"becomes “{neutral}”" if neutral else ("is empty" if phrase is None else "is removed")
     return Absence(f"{what} {becomes}", texts=texts, phrase=phrase, neutral=neutral)
 
 
 class AbsenceRules:
-    """The absence rules that follow from how a graph's nodes are linked."""
+    """The absence rules that depend on how a graph's nodes are linked."""
 
     def __init__(self, graph: Graph, catalog: NodeCatalog) -> None:
         self._graph = graph
@@ -69,7 +70,7 @@ class AbsenceRules:
         self._dispensable: dict[tuple[str, str], bool] = {}
 
     def bypass(self, node_id: str, info: NodeInfo) -> Absence | str:
-        """The bypass of a node: every output in use takes the input of the same slot or type.
+        """The node is bypassed: each output in use is replaced by what is linked to the input of its slot or type.
 
         Returns:
             The rule, or a sentence that says why the node cannot be bypassed.
@@ -88,7 +89,7 @@ class AbsenceRules:
         return Absence("bypassed: each output takes the input of its type", redirects)
 
     def merge_bypass(self, nodes: tuple[str, ...]) -> Absence | None:
-        """The bypass of the merges that a loader feeds, if all it feeds are second or later inputs of merges."""
+        """The merges that use a loader's model are bypassed; None if it has other uses, or is a merge's first model."""
         redirects: dict[Link, Link | None] = {}
         own = set(nodes)
         for consumer, name in (use for node in nodes for uses in self._uses.get(node, {}).values() for use in uses):
@@ -104,7 +105,7 @@ class AbsenceRules:
         return Absence("its merge is bypassed: the merge's other model stands alone", redirects) if redirects else None
 
     def grey_image(self, node_id: str) -> tuple[dict[str, Node], Absence]:
-        """A neutral grey image of the same size instead of an input image.
+        """An input image is replaced by a neutral grey image of its size.
 
         Returns:
             The nodes to add to the graph, and the rule.
@@ -122,7 +123,7 @@ class AbsenceRules:
         return added, Absence("replaced by a neutral grey image of the same size", edits=edits)
 
     def _is_dispensable(self, use: tuple[str, str]) -> bool:
-        """Whether a node runs without an input, and so do the nodes that it passes the input on to; iterative."""
+        """Whether a node runs without an input, and the nodes that it passes the input on to do as well; iterative."""
         stack = [use]
         while stack:
             current = stack[-1]
@@ -138,7 +139,7 @@ class AbsenceRules:
         return self._dispensable[use]
 
     def _passed_on(self, consumer: str, name: str) -> list[tuple[str, str]] | None:
-        """The inputs that a node passes an optional input on to; None if the input is required."""
+        """The inputs of other nodes that get a node's optional input if it is bypassed; None if it is required."""
         info = self._catalog.get(self._graph[consumer].class_type)
         item = info.input(name) if info else None
         if info is None or item is None or not item.optional:

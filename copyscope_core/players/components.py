@@ -1,7 +1,7 @@
-"""Components: the nodes that load a model or apply one, and the rule of each.
+"""Components: the nodes that load a model or apply one, each with its absence rule.
 
-Recognised by what their classes take and give (``node_info``), not by a list of class names, so that loaders and
-patches of families and packs that are not known here are found too.
+They are recognised by the input and output types of their classes (``node_info``), not by class names, so that loaders
+and patches of unknown model families and node packs are found, too.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from .prompts import PositivePrompt
 from .stacks import is_stack
 
 CARRIERS = ("MODEL", "CLIP", "VAE", "CONDITIONING", "HOOKS")
-"""What samplers use, and so what a component's absence must restore."""
+"""Types that samplers use. A component is what changes one of them; its absence undoes that."""
 
 AUXILIARIES = (
     "CONTROL_NET", "STYLE_MODEL", "CLIP_VISION_OUTPUT", "GLIGEN", "MODEL_PATCH", "LORA_MODEL", "PHOTOMAKER",
     "IPADAPTER", "INSTANTID", "PULID", "PULIDFLUX", "LORA_STACK",
 )  # fmt: skip
-"""What a component brings to the node that applies it; its loader goes with it."""
+"""Types of models that other nodes apply. Such a model and its loader count as part of the node that applies it."""
 
 KINDS_BY_NAME = (
     ("lora", "lora"), ("hypernetwork", "hypernetwork"), ("controlnet", "controlnet"), ("control_net", "controlnet"),
@@ -40,16 +40,16 @@ KINDS_BY_NAME = (
 
 @dataclass(frozen=True)
 class Component:
-    """A component that was found upstream; a player if it has an absence rule, else locked.
+    """A part of the workflow that may be a player: a model, a prompt or an image. Without an absence rule it is locked.
 
     Attributes:
         name: unique, as shown to the user.
         kind: checkpoint, unet, clip, vae, lora, controlnet, prompt, image, model_patch, …
-        node: the id of its (first) node.
-        nodes: all of its nodes.
-        files: the model files it names.
-        absence: its rule, or None where it is locked.
-        reason: why it is locked and what to do to measure it; empty for a player.
+        node: the id of its node, or of the first of its nodes.
+        nodes: the ids of all its nodes.
+        files: its model files.
+        absence: its absence rule; None if it is locked.
+        reason: why it is locked, and what to do to measure it; empty for a player.
     """
 
     name: str
@@ -62,11 +62,11 @@ class Component:
 
 
 class ComponentFinder:
-    """Tells which nodes of a graph are components, and the rule of each.
+    """Finds the components among a graph's nodes, and their absence rules.
 
     Args:
         graph: the workflow upstream of ``target``.
-        positive: its positive prompt, with the copies of nodes that this needs.
+        positive: its positive prompt, and the nodes that were copied for it.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class ComponentFinder:
             self._copies.setdefault(origin, []).append(copy)
 
     def source_kind(self, node_id: str, info: NodeInfo) -> str | None:
-        """What a node loads, if it is a loader that depends on no other model."""
+        """The kind of model that a node loads; None if it loads none, or applies it to another model."""
         if not self._files(node_id, info) or info.has_input("MODEL", "CLIP", "VAE", "CONDITIONING"):
             return None
         if info.has_output("MODEL"):
@@ -93,7 +93,7 @@ class ComponentFinder:
         return "clip" if info.has_output("CLIP") else "vae" if info.has_output("VAE") else None
 
     def is_patch(self, node_id: str, info: NodeInfo) -> bool:
-        """Whether a node applies a component to what samplers use; a stack's entries are players already."""
+        """Whether a node changes what samplers use; not if it applies a known stack, whose entries are components."""
         if not info.has_output(*CARRIERS):
             return False
         return bool(self._files(node_id, info)) or any(
@@ -102,7 +102,7 @@ class ComponentFinder:
         )
 
     def patch(self, node_id: str, info: NodeInfo) -> Component:
-        """The component that a node applies; absent, the node is bypassed."""
+        """The component that a node applies. If it is absent, the node is bypassed."""
         files = list(self._files(node_id, info).values())
         for name, link in self._graph[node_id].links():
             if info.input_type(name) in AUXILIARIES:
@@ -120,7 +120,7 @@ class ComponentFinder:
         return Component(name, kind, node_id, (node_id,), tuple(files), absence, reason)
 
     def loader(self, nodes: tuple[str, ...]) -> Component:
-        """The model that some equal loaders load."""
+        """The component of several loaders with the same inputs."""
         node = self._graph[nodes[0]]
         info = self._catalog.get(node.class_type)
         if info is None:
@@ -174,11 +174,11 @@ class ComponentFinder:
                 raise PlayerError(f"The loader in node {key!r} has several files; name one as {key}.INPUT ({inputs}).")
 
     def _files(self, node_id: str, info: NodeInfo) -> dict[str, str]:
-        """The inputs of a node that name model files, directly or through a primitive."""
+        """A node's model files by input, whether typed there or linked from a primitive."""
         if node_id not in self._named:
             values = {name: self._constants.of(value) for name, value in self._graph[node_id].inputs.items()}
             named = {name: value for name, value in values.items() if is_model_file(value)}
-            if not named and info.class_type in ("VAELoader", "DiffusersLoader"):  # built-in names, folders
+            if not named and info.class_type in ("VAELoader", "DiffusersLoader"):  # names without extension
                 named = {name: value for name, value in values.items() if isinstance(value, str)}
             self._named[node_id] = named
         return self._named[node_id]
@@ -200,9 +200,10 @@ class ComponentFinder:
 
     @functools.cached_property
     def _brought_files(self) -> dict[str, tuple[float, list[str]]]:
-        """For each node the model files that it brings to a node that applies it, and how many links away they stand.
+        """For each node its nearest model files, with their distance in links.
 
-        Its own, or those of the nearest node upstream that names some; the workflow's own models are not counted.
+        These are its own files, else those of the nearest node upstream that has some. Links that carry what samplers
+        use are not followed: they lead to other components.
         """
         found: dict[str, tuple[float, list[str]]] = {}
         for node_id in topological_order(self._graph, self._graph):

@@ -1,6 +1,6 @@
-"""Players: the components upstream of an image whose contribution is measured, and those that cannot be.
+"""Finds all that shapes an image: components, input images, and models that cannot be measured.
 
-What is a component, and the rule of each, is in ``components``; prompts are in ``prompts``.
+``components`` says what a component is; ``selection`` divides components into players and locked ones.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .stacks import stack_entries
 
 @dataclass(frozen=True)
 class Unmeasured:
-    """Something upstream that shapes the images and is no component."""
+    """Something upstream that shapes the images but is no component, so that its contribution is not measured."""
 
     node: str
     class_type: str
@@ -44,9 +44,9 @@ class Discovery:
 
     Attributes:
         graph: the workflow with the nodes that the absence rules need.
-        components: players, and what has no absence rule.
+        components: with unique names; those without an absence rule cannot be players.
         images: image and media files upstream.
-        copies: nodes that were copied for the positive prompt → the nodes they are copies of.
+        copies: copied node → its original, for nodes that were copied for the positive prompt.
     """
 
     graph: Graph
@@ -62,8 +62,8 @@ def discover(graph: Graph, target: Link, catalog: NodeCatalog, settings: AuditSe
         graph: the workflow upstream of ``target``, output nodes already bypassed.
 
     Raises:
-        PlayerError: a key prompt that stands in no positive text, an image player that is no image, a baseline for
-            an unknown node.
+        PlayerError: a key prompt is in no positive text, an image player is no image, or a baseline is for an unknown
+            node.
     """
     positive = positive_prompt(graph, catalog)
     finder = ComponentFinder(graph, target, positive, catalog, settings)
@@ -111,10 +111,10 @@ def discover(graph: Graph, target: Link, catalog: NodeCatalog, settings: AuditSe
 def unmeasured(
     empty: Iterable[tuple[str, Node]], components: Sequence[Component], images: Sequence[InputImage]
 ) -> list[Unmeasured]:
-    """What is present in every coalition and is no component: models in other nodes, images, embeddings.
+    """What is present in every coalition but is no component: models in other nodes, images, embeddings.
 
     Args:
-        empty: the nodes of the empty coalition, each with the id of the workflow's node it comes from.
+        empty: the nodes of the empty coalition, each with the id of its original in the workflow.
     """
     known = {node for component in components for node in component.nodes if component.files}
     files = {file for component in components for file in component.files}
@@ -175,7 +175,7 @@ def _prompts(positive: PositivePrompt, settings: AuditSettings) -> list[Componen
 
 
 def _images(graph: Graph, catalog: NodeCatalog, order: Sequence[str]) -> list[InputImage]:
-    """Files that loaders of images, masks, videos and latents name; texts that look like file names are none."""
+    """The files of image, mask, video and latent loaders; a prompt that looks like a file name is none."""
     loaded = [
         (node_id, value)
         for node_id in order
@@ -208,7 +208,7 @@ def _image_players(
 
 
 def _unique(components: list[Component]) -> list[Component]:
-    """The components, those of equal names told apart by their nodes and, within a node, by numbers."""
+    """The components with unique names: equal ones get the node's id, and within a node a number."""
     counts: dict[str, int] = {}
     for component in components:
         counts[component.name] = counts.get(component.name, 0) + 1

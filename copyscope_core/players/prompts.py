@@ -1,7 +1,7 @@
 """The positive prompt of a workflow: where it is encoded, and its text without a phrase.
 
-Positive is found by walking from the samplers and guiders, never by a node's title. An encoder that serves the
-negative too is duplicated for the positive use only.
+The positive prompt is what samplers and guiders take as such, whatever the nodes' titles say. If an encoder serves the
+negative prompt as well, it is copied, so that only the positive one changes.
 """
 
 from __future__ import annotations
@@ -15,15 +15,14 @@ from ..workflow.node_info import NodeCatalog, NodeInfo, type_matches
 from ..workflow.noise import Constants
 
 NEGATIVE_INPUTS = ("neg", "uncond", "empty", "cond2")
-"""How inputs for what the images should not be begin; DualCFGGuider's ``cond2`` is one, as ComfyUI marks it."""
-
+"""Beginnings of the names of negative inputs; ``cond2`` is DualCFGGuider's."""
 
 SEPARATORS = ",;、，"
 
 MARK = "\0"
-"""Stands for a phrase while the text around it is tidied."""
+"""Marks where a phrase was, while brackets and separators around it are removed."""
 
-# Spaces are matched from the first of a row only, or a long row would be tried from each of its spaces.
+# A match of spaces must begin at the first of them. Otherwise it is tried from each, in quadratic time.
 _SPACES = r"(?<!\s)\s+"
 _CLOSING = re.compile(r"\s*(?::\s*[-+]?[\d.]+\s*)?\\?[)\]]")
 _AFTER_SEPARATOR = re.compile(rf"(?:{_SPACES}|)[{SEPARATORS}]\s*{MARK}\s*(?=[{SEPARATORS}]|$|[)\]:])")
@@ -33,7 +32,7 @@ _BETWEEN_SPACES = re.compile(rf"{_SPACES}{MARK}(?=[\s)\]{SEPARATORS}]|$)|{MARK}\
 
 @dataclass(frozen=True)
 class TextUse:
-    """A text input of an encoder of the positive prompt; ``text`` is None where other nodes compute it."""
+    """A text input of an encoder of the positive prompt; ``text`` is None if other nodes compute it."""
 
     node: str
     input: str
@@ -50,10 +49,10 @@ class PositivePrompt:
     """The positive prompt of a workflow.
 
     Attributes:
-        graph: the workflow, in which the nodes between the samplers and encoders that serve both prompts have been
-            copied for the positive use; copies with no edit are merged again when the graph is rewritten.
-        texts: every text input of every positive encoder.
-        copies: copied node → the node it is a copy of.
+        graph: the workflow, in which encoders that serve both prompts, and the nodes from there to the samplers, are
+            copied for the positive prompt. Rewriting merges copies again that do not differ from their originals.
+        texts: all text inputs of all positive encoders.
+        copies: copy → its original.
     """
 
     graph: Graph
@@ -103,12 +102,12 @@ def positive_prompt(graph: Graph, catalog: NodeCatalog) -> PositivePrompt:
 
 
 def has_phrase(text: str, phrase: str) -> bool:
-    """Whether the phrase stands in the text as whole words, whatever its case."""
+    """Whether the text holds the phrase, as whole words and in any case."""
     return _pattern(phrase).search(text) is not None
 
 
 def without_phrase(text: str, phrase: str, neutral: str = "") -> str:
-    """The text without the phrase, its weight brackets and its separators; or with ``neutral`` in its place.
+    """The text without the phrase and the weight brackets and separators around it, or with ``neutral`` in its place.
 
     >>> without_phrase("portrait, (mona_lisa:1.2), oil", "mona_lisa")
     'portrait, oil'
@@ -123,7 +122,7 @@ def without_phrase(text: str, phrase: str, neutral: str = "") -> str:
 
 
 def _unbracketed(text: str) -> str:
-    """The text without the weight brackets that hold nothing but a mark, however many lie around it."""
+    """The text without weight brackets that hold only a mark, at any depth."""
     kept: list[str] = []
     done = 0
     for mark in re.finditer(MARK, text):
@@ -136,7 +135,7 @@ def _unbracketed(text: str) -> str:
 
 
 def _opening_bracket(text: str, end: int) -> int | None:
-    """Where the bracket before ``end``, with its backslash, begins; None if something else stands there."""
+    """Where the opening bracket before ``end`` begins, its backslash included; None if there is none."""
     while end and text[end - 1].isspace():
         end -= 1
     if not end or text[end - 1] not in "([":
@@ -150,10 +149,10 @@ def _pattern(phrase: str) -> re.Pattern[str]:
 
 
 class _Walk:
-    """Walks conditioning upstream, from an output to the inputs that it came through.
+    """Follows conditioning upstream, from an output to the inputs that it comes from.
 
-    An output is named by ``side``: a node with a positive and a negative output has two sides, any other has one, so
-    that no node is walked once for each of its outputs.
+    A node with several conditioning outputs keeps the positive and the negative prompt apart, so each output comes from
+    inputs of its own. All outputs of any other node come from the same inputs, and output 0 stands for them.
     """
 
     def __init__(self, graph: Graph, catalog: NodeCatalog) -> None:
@@ -162,16 +161,16 @@ class _Walk:
         self._found: dict[str, dict[int, list[tuple[str, Link]]]] = {}
 
     def forget(self, node_id: str) -> None:
-        """Read a node anew, because its inputs have changed."""
+        """Forget a node's inputs, because they have changed."""
         self._found.pop(node_id, None)
 
     def side(self, link: Link) -> Link:
-        """The output that stands for all outputs of the node that come through the same inputs."""
+        """The output that stands for an output: itself, or output 0."""
         info = self.catalog.get(self.graph[link.node].class_type)
         return link if info is not None and len(_conditioning_outputs(info)) > 1 else Link(link.node, 0)
 
     def sources(self, side: Link) -> list[tuple[str, Link]]:
-        """The inputs through which the conditioning at ``side`` came: those of its own side, where a node has two."""
+        """The inputs that an output comes from; ``side`` is the output that stands for it."""
         found = self._found.setdefault(side.node, {})
         if side.slot not in found:
             found[side.slot] = self._read_sources(side)
@@ -202,7 +201,7 @@ class _Walk:
 
 
 class _Encoders:
-    """The encoders behind some outputs, each output's nearest first; what was walked is not walked again."""
+    """The encoders upstream of some outputs, the nearest first. No output is followed twice."""
 
     def __init__(self, walk: _Walk) -> None:
         self.nodes: dict[str, None] = {}
@@ -210,7 +209,7 @@ class _Encoders:
         self._seen: set[Link] = set()
 
     def add_behind(self, link: Link) -> None:
-        """Add the encoders behind an output."""
+        """Add the encoders upstream of an output."""
         stack = [link]
         while stack:
             current = self._walk.side(stack.pop())
@@ -224,12 +223,16 @@ class _Encoders:
 
 
 def _clone(walk: _Walk, link: Link, shared: set[str], clones: dict[Link, Link], copies: dict[str, str]) -> Link:
-    """Copy the nodes between ``link`` and the shared encoders, for the positive use; iterative, sources first.
+    """Copy the shared encoders upstream of ``link`` and the nodes from there to it; iterative, encoders first.
 
     Args:
-        walk: its graph takes the copies.
-        clones: takes, for each side that was walked, the output that stands for it in the positive prompt.
-        copies: takes, for each copy, the node that it is a copy of.
+        walk: its graph gets the copies.
+        shared: encoders that serve both prompts.
+        clones: gets, for each output, the output that the positive prompt uses.
+        copies: gets the original of each copy.
+
+    Returns:
+        The output that the positive prompt uses instead of ``link``.
     """
     graph = walk.graph
     stack = [link]

@@ -1,8 +1,8 @@
-"""Rewriting: the graph of a coalition, with one node per distinct (class, resolved inputs).
+"""Rewriting: the graphs of coalitions, in which equal nodes are one node.
 
-Nodes are named by a structural digest: the SHA-256 of the class and the inputs, links by the digests they lead to.
-Two coalitions that need the same node get the same digest, so the pool of all coalitions is the smallest graph that
-computes them, and the digest of a coalition's target says what its images depend on.
+A node's structural digest is the SHA-256 of its class and inputs, in which a link counts as the digest of its node.
+So nodes of equal digests compute the same, in whatever coalition. All coalitions' nodes are kept in one pool by their
+digests, and the digest of a coalition's target tells what its images depend on.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from .absence import Absence
 from .prompts import without_phrase
 
 RERUN_INPUT = "copyscope_rerun"
-"""An input that no node class has: ComfyUI ignores it but caches the node apart, so that the node runs again."""
+"""An input that no node class has. ComfyUI ignores it, but because of it the node is no cached one and runs again."""
 
 
 class Rewriter:
-    """Builds coalitions of one workflow.
+    """Builds the graphs of one workflow's coalitions.
 
     Args:
         original: the workflow upstream of the target, as the user made it.
-        base: the same with the nodes that absence rules need (duplicated encoders, grey images).
+        base: the same with the nodes that absence rules need (copied encoders, grey images).
         target: the output whose images are audited.
         absences: the absence rule of every player, in bitmask order.
         noise: the active noise inputs.
@@ -72,7 +72,7 @@ class Rewriter:
         Args:
             mask: the coalition.
             offset: added to every active seed.
-            nonce: a word that makes the noise run again although nothing has changed.
+            nonce: a word that makes all that depends on noise run again, although nothing has changed.
         """
         target = self._resolve(self._target, mask)
         if target is None:
@@ -80,14 +80,14 @@ class Rewriter:
         return Link(self._build(target.node, mask, offset, nonce), target.slot)
 
     def graph(self, mask: int, offset: int = 0, nonce: str | None = None) -> tuple[Graph, Link]:
-        """The coalition as a graph of its own. Unchanged nodes keep their ids."""
+        """The coalition's own graph and target. Nodes that are the user's own keep their ids."""
         target = self.target(mask, offset, nonce)
         order = topological_order(self.pool, [target.node])
         graph = {self.node_id(digest): self._named(self.pool[digest]) for digest in order}
         return graph, Link(self.node_id(target.node), target.slot)
 
     def node_id(self, digest: str) -> str:
-        """The id of a pool node: the user's own where the node is the user's, else one derived from it."""
+        """The id of a pool node: the original one of a user's own node, else the original id and part of the digest."""
         return self._ids.get(digest) or f"{self.origin[digest]}_{digest[:10]}"
 
     def is_original(self, digest: str) -> bool:
@@ -95,7 +95,7 @@ class Rewriter:
         return digest in self._ids
 
     def seed_input(self, digest: str) -> str | None:
-        """The active seed input of a pool node; None where it has none."""
+        """The active seed input of a pool node; None if it has none."""
         return next((item.input for item in self._noise.get(self.origin[digest], ())), None)
 
     def nodes(self, mask: int) -> list[tuple[str, Node]]:
@@ -104,7 +104,7 @@ class Rewriter:
         return [(self.origin[digest], self.pool[digest]) for digest in order]
 
     def variants(self, node_id: str, masks: Iterable[int]) -> dict[str, Node]:
-        """What a node of the base graph becomes in the given coalitions: digest → node; empty if none needs it."""
+        """The different nodes that a node of the base graph becomes in some coalitions, by digest; none if unused."""
         relevant = self._relevant.get(node_id)
         if relevant is None:
             return {}
@@ -113,7 +113,7 @@ class Rewriter:
         return {digest: self.pool[digest] for digest in found}
 
     def most_nodes(self, coalitions: int) -> int:
-        """At most so many different nodes are in so many coalitions."""
+        """An upper bound of the number of different nodes in so many coalitions."""
         return sum(min(coalitions, 1 << relevant.bit_count()) for relevant in self._relevant.values())
 
     def _named(self, node: Node) -> Node:
@@ -124,7 +124,7 @@ class Rewriter:
         return replace(node, inputs=inputs)
 
     def _resolve(self, link: Link, mask: int) -> Link | None:
-        """Follow the redirects of the absent players; what was followed once is remembered."""
+        """The output that takes the place of a linked one if players are absent; None if the input is left out."""
         row: list[tuple[Link, int]] = []
         current: Link | None = link
         while current is not None and current in self._redirects:
@@ -141,7 +141,7 @@ class Rewriter:
         return current
 
     def _inputs(self, node_id: str, mask: int, offset: int, nonce: str | None) -> dict[str, Any]:
-        """The node's inputs in a coalition, links still by base ids."""
+        """The node's inputs in a coalition; links still name nodes of the base graph."""
         inputs: dict[str, Any] = {}
         for name, value in self._base[node_id].inputs.items():
             if (node_id, name) in self._edits:
@@ -169,7 +169,7 @@ class Rewriter:
             if rule.phrase is None:
                 return rule.neutral
         text = original or ""
-        for rule in sorted(absent, key=lambda rule: -len(rule.phrase or "")):  # a phrase may hold another
+        for rule in sorted(absent, key=lambda rule: -len(rule.phrase or "")):  # a phrase may contain another
             text = without_phrase(text, str(rule.phrase), rule.neutral)
         return text
 
@@ -207,14 +207,16 @@ class Rewriter:
         return node_id, mask & self._relevant[node_id], offset if noisy else 0, nonce if noisy else None
 
     def _analyse(self) -> None:
-        """Find, for each node and redirected link, the players that change it or what is upstream, and noise there.
+        """Find the players that change each node or anything upstream of it, and whether noise is upstream.
 
-        A link that is redirected counts as a node of its own, which leads to all that it may become.
+        Each output that absence rules redirect is walked as if it were a node, linked to all outputs that may take its
+        place.
         """
-        prefix = "redirect"
-        while any(node_id.startswith(prefix) for node_id in self._base):
-            prefix += "'"
-        names = {link: f"{prefix} {link.slot} {link.node}" for link in self._redirects}
+        names: dict[Link, str] = {}
+        for link in self._redirects:
+            names[link] = f"output {link.slot} of {link.node}"
+            while names[link] in self._base:  # a node's own id
+                names[link] += "'"
         children: dict[str, Node] = {}
         own: dict[str, int] = {}
 

@@ -1,4 +1,4 @@
-"""Players chosen, locked and grouped by the settings, which name components in several ways."""
+"""Divides components into players and locked ones, and players into groups, as the settings ask."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def select(components: Sequence[Component], settings: AuditSettings) -> tuple[li
     A selector is a component's name, node id, kind or file name, whatever its case.
 
     Raises:
-        PlayerError: a selector fits nothing, or asks for a component that has no absence rule.
+        PlayerError: a selector matches nothing, or chooses a component that has no absence rule.
     """
     selectors = _Selectors(components)
     wanted = {c.name for s in settings.players for c in selectors.matching(s)}
@@ -43,13 +43,13 @@ def select(components: Sequence[Component], settings: AuditSettings) -> tuple[li
 def grouping(
     players: Sequence[Component], groups: Mapping[str, Sequence[str]]
 ) -> tuple[tuple[str, ...], tuple[tuple[int, ...], ...]]:
-    """Names of the groups and their players' places; a player that is in none is a group of its own.
+    """The groups' names and the indices of their players. A player that is in no group is a group of its own.
 
     Returns:
-        Two empty tuples where there are no groups.
+        Two empty tuples if the settings have no groups.
 
     Raises:
-        PlayerError: a selector fits no player, or a player is in two groups.
+        PlayerError: a selector matches no player, or a player is in two groups.
     """
     if not groups:
         return (), ()
@@ -82,10 +82,10 @@ class _Selectors:
                 self._found.setdefault(name, []).append(component)
 
     def matching(self, selector: str) -> list[Component]:
-        """The components that a selector fits.
+        """The components that a selector matches.
 
         Raises:
-            PlayerError: it fits none.
+            PlayerError: there are none.
         """
         found = self._found.get(selector.strip().casefold())
         if found is None:

@@ -1,4 +1,4 @@
-"""LoRA stack nodes of well-known packs: one node that applies several LoRAs, a player per entry."""
+"""LoRA stack nodes of well-known packs. One node applies several LoRAs; each is a player."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..workflow.node_info import is_model_file
 
 @dataclass(frozen=True)
 class StackEntry:
-    """One LoRA of a stack and the inputs that switch it off."""
+    """One LoRA of a stack, and the values of inputs that switch it off."""
 
     label: str
     file: str
@@ -21,14 +21,14 @@ class StackEntry:
 
 
 POWER_LOADER = "Power Lora Loader (rgthree)"
-"""A stack whose rows are inputs that hold a file name and a switch."""
+"""A stack whose inputs hold a file name and a switch each."""
 
 NAMED_SLOTS = {
     "Lora Loader Stack (rgthree)": re.compile(r"lora_(\d{1,9})"),
     "LoRA Stacker": re.compile(r"lora_name_(\d{1,9})"),
     "CR LoRA Stack": re.compile(r"lora_name_(\d{1,9})"),
 }
-"""Stacks whose slots are inputs of a file name each, switched off by the name ``None``."""
+"""Stacks whose inputs hold a file name each, or ``None``."""
 
 
 def is_stack(node: Node) -> bool:

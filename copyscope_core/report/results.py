@@ -149,9 +149,11 @@ def headline(distance: DistanceName, players: Sequence[PlayerResult]) -> str:
         return "No component changes how near the images are to the reference."
     if best.shapley <= 0:
         worst = min(players, key=lambda player: player.shapley)
+        ends = worst.shapley_interval
+        chance = ", which may be chance" if ends is not None and ends[1] >= 0 else ""
         return (
-            f"No component moves the images towards the reference; “{worst.name}” ({worst.kind}) moves them away most, "
-            f"by {number(-worst.shapley, info.digits)} {info.unit}{_within(worst, info.digits, turned=True)}."
+            f"No component moves the images towards the reference; “{worst.name}” ({worst.kind}) moves them away most: "
+            f"{number(worst.shapley, info.digits)} {info.unit}{_within(worst, info.digits)}{chance}."
         )
     amount = f"{number(best.shapley, info.digits)} {info.unit}"
     within = _within(best, info.digits)
@@ -208,11 +210,11 @@ def _indistinguishable(ends: NDArray[np.float64], own: int, names: Sequence[str]
     return [name for j, name in enumerate(names) if j != own and ends[j, 0] <= 0 <= ends[j, 1]]
 
 
-def _within(player: PlayerResult, digits: int, turned: bool = False) -> str:
+def _within(player: PlayerResult, digits: int) -> str:
     ends = player.shapley_interval
     if ends is None:
         return ""
-    return f" (95% interval {interval_text([-ends[1], -ends[0]] if turned else ends, digits)})"
+    return f" (95% interval {interval_text(ends, digits)})"
 
 
 def _item(values: NDArray[np.float64] | None, i: int) -> float | None:

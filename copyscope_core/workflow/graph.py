@@ -52,7 +52,7 @@ def as_link(value: Any) -> Link | None:
         and isinstance(value[0], str)
         and isinstance(value[1], (int, float))
         and not isinstance(value[1], bool)
-        and abs(value[1]) <= MAX_NODES  # neither NaN nor infinite nor absurd
+        and abs(value[1]) <= MAX_NODES  # also refuses NaN, infinity and slots that no node has
     ):
         return Link(value[0], int(value[1]))
     return None
@@ -79,7 +79,7 @@ def read_json(path: Path) -> Any:
 
 
 def parse_graph(data: Any) -> Graph:
-    """Check an API-format workflow and freeze it.
+    """Check an API-format workflow and read it.
 
     Args:
         data: the parsed JSON: ``{id: {"class_type": …, "inputs": {…}}}``, or the body of ``POST /prompt`` around it.
@@ -142,7 +142,7 @@ def topological_order(graph: Mapping[str, Node], roots: Iterable[str]) -> list[s
         WorkflowError: a cycle, named by one of its nodes.
     """
     order: list[str] = []
-    state: dict[str, bool] = {}  # False: on the path; True: done
+    state: dict[str, bool] = {}  # False: its sources are being visited; True: done
     for root in roots:
         stack: list[tuple[str, Iterator[tuple[str, Link]]]] = []
         if root not in state:
@@ -183,7 +183,7 @@ def consumers(graph: Mapping[str, Node]) -> dict[Link, list[tuple[str, str]]]:
 
 
 def is_nested_deeper(value: Any, depth: int) -> bool:
-    """Whether a JSON value has more than ``depth`` levels, the innermost values being one of them; iterative."""
+    """Whether a JSON value has more than ``depth`` levels of lists, objects and the values in them; iterative."""
     level = [value]
     for _ in range(depth):
         level = [
@@ -198,7 +198,7 @@ def is_nested_deeper(value: Any, depth: int) -> bool:
 
 
 def uses_by_node(graph: Mapping[str, Node]) -> dict[str, dict[Link, list[tuple[str, str]]]]:
-    """``consumers``, gathered by the node that is used."""
+    """``consumers``, grouped by the nodes whose outputs are used."""
     found: dict[str, dict[Link, list[tuple[str, str]]]] = {}
     for link, uses in consumers(graph).items():
         found.setdefault(link.node, {})[link] = uses

@@ -1,4 +1,4 @@
-"""What is known of node classes: input and output types, from a server's ``/object_info`` or the bundled snapshot.
+"""Node classes and the types of their inputs and outputs, from a server's ``/object_info`` or the bundled snapshot.
 
 The snapshot (``object_info.json``, made by ``tools/make_node_snapshot.py``) holds the types of ComfyUI's own nodes, so
 that API-format workflows can be planned with no server. It knows no custom nodes and no file names.
@@ -33,7 +33,7 @@ WIDGET_TYPES = frozenset({"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO"})
 
 @dataclass(frozen=True)
 class InputInfo:
-    """One input: its type (``COMBO`` for lists), and the list's options where the server gave them."""
+    """One input: its type (``COMBO`` for lists), and the list's options if the server gave them."""
 
     name: str
     type: str
@@ -48,7 +48,7 @@ class InputInfo:
 
     @functools.cached_property
     def offered(self) -> frozenset[str]:
-        """The options as a set; empty where the server gave none."""
+        """The options as a set; empty if the server gave none."""
         return frozenset(self.options or ())
 
 
@@ -100,7 +100,7 @@ class NodeInfo:
 
     @functools.cached_property
     def _by_name(self) -> dict[str, InputInfo]:
-        return {item.name: item for item in reversed(self.inputs)}  # of several of one name, the first
+        return {item.name: item for item in reversed(self.inputs)}  # the first of several with one name
 
     @functools.cached_property
     def _accepted(self) -> frozenset[str]:
@@ -148,8 +148,8 @@ def is_model_file(value: Any) -> bool:
 def is_image_file(value: Any) -> bool:
     """Whether a constant input names an image or media file (ComfyUI may add `` [input]`` and the like).
 
-    A short prompt that ends like a file name counts as one: taking a file for a prompt would let its content change
-    unseen.
+    A short prompt that ends like a file name counts as one. The opposite error would be worse: a file that is taken for
+    a prompt is not hashed, and its content could change unnoticed.
     """
     return (
         isinstance(value, str)
@@ -188,12 +188,12 @@ def _parse(class_type: str, raw: Mapping[str, Any]) -> NodeInfo:
 
 
 def mapping(value: Any) -> Mapping[str, Any]:
-    """The value if it is a JSON object; anything else that a server may have sent counts as an empty one."""
+    """The value if it is a JSON object, else an empty one: a server may send anything."""
     return value if isinstance(value, Mapping) else {}
 
 
 def type_name(value: Any) -> str:
-    """A type or option as text; of what is neither text nor number, which a server may send too, the beginning."""
+    """A type or option as text. A server may send anything, so long or nested values are cut short."""
     return value if isinstance(value, str) else reprlib.repr(value)
 
 

@@ -24,7 +24,7 @@ NOISY_OUTPUTS = ("LATENT", "NOISE", "IMAGE")
 
 @dataclass(frozen=True)
 class NoiseInput:
-    """A seed input that is in use, with the seed that the workflow gives it."""
+    """A seed input that makes noise, with its seed in the workflow."""
 
     node: str
     input: str
@@ -72,7 +72,7 @@ def noise_inputs(graph: Mapping[str, Node], catalog: NodeCatalog) -> list[NoiseI
 
 
 def untouched_seeds(graph: Mapping[str, Node], noise: list[NoiseInput]) -> list[str]:
-    """Nodes that hold a seed which is not shifted although it may make noise: it reaches samplers through a pipe."""
+    """Nodes whose seed is not shifted although it may make noise, because it reaches samplers through other nodes."""
     known = {item.node for item in noise}
     constants = Constants(graph)
     return [
@@ -86,10 +86,10 @@ def untouched_seeds(graph: Mapping[str, Node], noise: list[NoiseInput]) -> list[
 
 
 class Constants:
-    """The constants of one graph's inputs, linked ones followed through primitive nodes.
+    """Finds the constants of a graph's inputs, also through links to primitive nodes.
 
-    A primitive is a node that says so by its name (Primitive, Constant, Literal, Seed, …) and has exactly one input
-    that is no front-end setting. Each is followed once, so that a long row of them costs no more than its length.
+    A primitive is a node whose class is named so (Primitive, Constant, Literal, Seed, …) and that has exactly one input
+    besides the front end's own. No primitive is followed twice.
     """
 
     def __init__(self, graph: Mapping[str, Node]) -> None:
@@ -107,7 +107,7 @@ class Constants:
                 break
             else:
                 passed.append(value.node)
-                self._known[value.node] = None  # until it is known; in a circle it stays so
+                self._known[value.node] = None  # stays None in a cycle
                 value = self._only_input(self._graph[value.node])
         for node_id in passed:
             self._known[node_id] = value

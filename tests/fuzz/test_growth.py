@@ -6,7 +6,7 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.plan.large_workflows import GROWING, catalog
+from tests.planning.large_workflows import GROWING, catalog
 
 from copyscope_core.planning.plan import make_plan
 from copyscope_core.players.prompts import has_phrase, without_phrase

@@ -20,7 +20,7 @@ from copyscope_core.errors import CopyScopeError, GameError, StoreError
 from copyscope_core.evaluation.evaluate import Evaluation, evaluate
 from copyscope_core.report.build import describe_environment, plain, write_report
 from copyscope_core.report.report import Report
-from copyscope_core.report.text import clip, columns, number, percent, signed, summary_text
+from copyscope_core.report.text import clip, columns, interval_text, number, percent, signed, summary_text
 from copyscope_core.settings import AuditSettings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -240,9 +240,19 @@ def test_the_headline_is_no_surer_than_the_intervals() -> None:
     assert chance.players[0].shapley_interval is not None
     assert "may be chance" in chance.headline
     assert chance.headline.startswith("No component can be shown to move the images")
-    away = report_of(evaluation((-1.0, -0.5), n=20, seeds=True, own=0.2)).headline
-    assert "moves them away most, by " in away
-    assert "(95% interval −" not in away
+
+
+def test_the_headline_has_the_signs_of_the_rows() -> None:
+    report = report_of(evaluation((-1.0, -0.5), n=20, seeds=True, own=0.2))
+    worst = min(report.players, key=lambda player: player.shapley)
+    ends = worst.shapley_interval
+    assert ends is not None and ends[1] < 0
+    row = f"{number(worst.shapley, 1)} FID points (95% interval {interval_text(ends, 1)})"
+    assert report.headline.endswith(f"moves them away most: {row}.")
+    assert "chance" not in report.headline
+    unsure = report_of(evaluation((-0.02, -0.01), n=3, seeds=True, own=1.0))
+    if max(player.shapley for player in unsure.players) <= 0:
+        assert unsure.headline.endswith(", which may be chance.")
 
 
 def test_interactions_are_listed_by_size() -> None:

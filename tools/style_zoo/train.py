@@ -92,7 +92,9 @@ def main() -> None:
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     cache = arguments.cache.expanduser()
-    target = "-".join([arguments.kind, getattr(arguments, "name", None) or getattr(arguments, "split", "")]).strip("-")
+    target = "-".join(
+        [arguments.kind, str(getattr(arguments, "name", None) or getattr(arguments, "split", None) or "")]
+    ).strip("-")
     with alone(cache, target), Deadline(arguments.minutes).listening() as stop:
         shop = Workshop(cache, device(arguments.device, arguments.half), arguments.seed, stop)
         if arguments.kind == "base":

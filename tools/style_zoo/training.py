@@ -160,8 +160,8 @@ def train(
         with torch.no_grad():
             values = [p.detach() for p in parameters.values()]
             torch._foreach_lerp_(list(average.values()), values, 1 - decay)
-        value = float(loss.detach())
-        mean = value if math.isnan(mean) else 0.98 * mean + 0.02 * value
+        latest = float(loss.detach())
+        mean = latest if math.isnan(mean) else 0.98 * mean + 0.02 * latest
         now = time.monotonic()
         if now - last_line >= 30 or step in (1, 10, schedule.steps):
             pace = (now - started) / (step - first)

@@ -1,9 +1,9 @@
-"""UI-format workflows (what ComfyUI saves) to API format (what ComfyUI runs).
+"""Converts UI-format workflows (what ComfyUI saves) to API format (what ComfyUI runs).
 
 The conversion repeats what ComfyUI's front end does when the user presses Run: subgraphs are flattened to ids such as
-``12:5``, muted nodes are left out, bypassed nodes, reroutes and Get/Set pairs are followed to their source, primitive
-nodes and promoted widgets become values. What cannot be converted is named in a ``WorkflowError``; what was left out
-on purpose is listed in ``Conversion.notes``.
+``12:5``; muted nodes are left out; links through bypassed nodes, reroutes and Get/Set pairs are followed to their
+source; primitive nodes and promoted widgets become values. A ``WorkflowError`` names what cannot be converted, and
+``Conversion.notes`` what is left out.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ VIRTUAL = NOTES | PASSING
 """Node types that live in the front end only and never reach the server."""
 GROUP_PREFIXES = ("workflow>", "workflow/")
 LINKS_AT_RUN_TIME = ("Anything Everywhere", "Prompts Everywhere", "Seed Everywhere")
-"""Nodes whose links the front end makes up when it queues: they are in no UI file."""
+"""Node types whose links the front end makes when it queues a prompt, so that no UI file holds them."""
 EXPORT = "open it in ComfyUI and export it with “Export (API)”"
 
 MAX_LEVELS = 256
-"""Levels of lists and objects within each other in a UI file."""
+"""Most levels of lists and objects within each other in a UI file."""
 
 
 @dataclass(frozen=True)
 class Conversion:
-    """A workflow in API format, and one sentence for each thing of the UI file that was left out or decided."""
+    """A workflow in API format, and a sentence for each thing that was left out or chosen in the conversion."""
 
     graph: ApiWorkflow
     notes: tuple[str, ...] = ()
@@ -73,6 +73,8 @@ def convert(data: Mapping[str, Any], object_info: Mapping[str, Any]) -> Conversi
 
 
 class _Converter:
+    """Converts one workflow, and collects the notes."""
+
     def __init__(self, data: Mapping[str, Any], object_info: Mapping[str, Any]) -> None:
         self._info = object_info
         self._workflow = UiWorkflow(data)
@@ -81,6 +83,7 @@ class _Converter:
         self._links = Links(self._workflow, object_info, self._widgets, self._notes)
 
     def run(self) -> Conversion:
+        """The converted workflow."""
         active = self._workflow.active_nodes()
         self._refuse_unknown(active)
         graph: ApiWorkflow = {}
@@ -100,7 +103,7 @@ class _Converter:
         return Conversion(graph, tuple(self._notes))
 
     def _refuse_unknown(self, active: Sequence[tuple[UiScope, UiNode]]) -> None:
-        """Refuse node types that cannot be converted, all of one sort at a time."""
+        """Refuse node types that cannot be converted."""
         missing: list[str] = []
         grouped: list[str] = []
         wireless: list[str] = []
@@ -133,6 +136,7 @@ class _Converter:
             )
 
     def _api_node(self, scope: UiScope, node: UiNode) -> dict[str, Any]:
+        """A node in API format."""
         name, kind = scope.id_of(node), str(node["type"])
         widgets = self._widgets.widgets(node)
         inputs = {key: _wrap(value) for key, value in widgets.values.items()}
@@ -162,5 +166,5 @@ def _is_linked(node: UiNode) -> bool:
 
 
 def _wrap(value: Any) -> Any:
-    """A constant as an input of a workflow in API format: a list would read as a link, so the front end wraps it."""
+    """A constant in API format, where a list would be taken for a link: the front end wraps it."""
     return {"__value__": value} if isinstance(value, (list, tuple)) else value

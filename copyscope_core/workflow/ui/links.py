@@ -1,8 +1,8 @@
-"""Following a link of a UI-format workflow to where its value comes from.
+"""Finds the sources of inputs in a UI-format workflow.
 
-Between a node's input and its source may lie nodes that only the front end knows: reroutes, Get and Set nodes,
-primitives, bypassed nodes, and the borders of subgraphs. Each step leads from an input to an output or back to an
-input; a loop takes the steps one by one, so that a row of any length is followed.
+Between an input and its source there may be reroutes, Get and Set nodes, primitives, bypassed nodes and the borders of
+subgraphs. A step leads from an input to the output linked to it, or from an output to the input that it passes on.
+Steps are taken in a loop, not by recursion, so that a row of such nodes may have any length.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ PASSING = REROUTES | {PRIMITIVE, SET_NODE, GET_NODE}
 """Node types of the front end that pass a value on and never reach the server."""
 
 MAX_STEPS = 50 * MAX_NODES
-"""Steps that following all links of a workflow may take; an ordinary one takes some ten for each node."""
+"""Most steps for all links of a workflow together; ordinary ones take some ten steps per node."""
 
 Source = Link | Value | None
 """An output of a node that runs, a constant, or nothing."""
 
 
 class _Input(NamedTuple):
-    """A node's input; ``wanted`` is the type that was asked for further on, None for the input's own."""
+    """A node's input. ``wanted`` is the type that its source must have, or None if the input's own type is."""
 
     scope: UiScope
     node: UiNode
@@ -54,7 +54,7 @@ class _Input(NamedTuple):
 
 
 class _Output(NamedTuple):
-    """A node's output ``slot``, asked for by an input of type ``wanted``."""
+    """Output ``slot`` of a node, which must have the type ``wanted``. ``asked`` is the input, for error messages."""
 
     scope: UiScope
     node: UiNode
@@ -64,13 +64,13 @@ class _Output(NamedTuple):
 
 
 class Links:
-    """The links of a workflow.
+    """Follows the links of a workflow.
 
     Args:
-        workflow: the workflow, its subgraphs laid out.
+        workflow: the workflow; its ``active_nodes`` have been read.
         object_info: the server's ``/object_info``.
-        promoted: its widget values.
-        notes: takes a sentence for each input that gets nothing because a bypassed node passes nothing on.
+        promoted: the workflow's widget values.
+        notes: gets a sentence for each input without a source because a bypassed node passes nothing on.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class Links:
         self._types: dict[int, dict[Any, str]] = {}
 
     def source(self, scope: UiScope, node: UiNode, one: UiInput) -> Source:
-        """Where the value of a node's input comes from.
+        """The source of a node's input; None if it has none.
 
         Raises:
             WorkflowError: a link leads nowhere or in a circle, or following the links takes too many steps.
@@ -110,7 +110,7 @@ class Links:
                 raise WorkflowError(f"{place} is linked to itself in a circle")
             seen.add(key)
             place = self._linked(place)
-        if noted == len(self._notes):  # a note names the input that asked, so the next one has to ask again
+        if noted == len(self._notes):  # a note names the input, so another input must get its own
             self._known.update(dict.fromkeys(passed, place))
         return place
 
@@ -125,7 +125,7 @@ class Links:
     # From an input -------------------------------------------------------------------------------------------------
 
     def _linked(self, asked: _Input) -> _Input | _Output | Source:
-        """What an input is linked to."""
+        """The step from an input to what is linked to it."""
         scope, node, one, wanted = asked
         if one.get("link") is None:
             return None
@@ -140,7 +140,7 @@ class Links:
         return _Output(scope, scope.contents.nodes[link.origin], link.origin_slot, wanted, asked)
 
     def _outside(self, scope: UiScope, parent: UiScope, slot: int, asked: _Input) -> _Input | Source:
-        """What feeds a subgraph's own input ``slot``: the subgraph node's input, or the widget that it shows."""
+        """The step out of a subgraph, to input ``slot`` of the subgraph node, or to the widget value there."""
         if not 0 <= slot < len(scope.contents.declared):
             raise WorkflowError(f"{asked} is linked to input {slot} of its subgraph, which has no such input")
         outer = self._inputs(scope.instance)[slot]
@@ -157,7 +157,7 @@ class Links:
     # From an output ------------------------------------------------------------------------------------------------
 
     def _behind(self, place: _Output) -> _Input | _Output | Source:
-        """What a node's output stands for."""
+        """The step from an output to what it passes on; a ``Link`` if the node runs."""
         scope, node, slot, wanted, asked = place
         kind = type_of(node)
         if kind in REROUTES or kind == SET_NODE:
@@ -180,7 +180,7 @@ class Links:
         return Link(scope.id_of(node), slot)
 
     def _inside(self, place: _Output) -> _Input | _Output | Source:
-        """What feeds a subgraph's output, inside of it."""
+        """The step from a subgraph node's output into the subgraph."""
         inner = place.scope.inner[str(place.node["id"])]
         link = inner.contents.outputs.get(place.slot)
         if link is None:
@@ -193,7 +193,7 @@ class Links:
         return _Output(inner, inner.contents.nodes[link.origin], link.origin_slot, place.wanted, place.asked)
 
     def _setter(self, place: _Output) -> _Output:
-        """The Set node of a Get node's name, in the same scope or in one around it."""
+        """The step from a Get node to the Set node of its name, in the same scope or one around it."""
         name = next(iter(place.node.get("widgets_values") or ()), None)
         level: UiScope | None = place.scope
         while level is not None and is_name(name):
@@ -205,7 +205,7 @@ class Links:
         raise WorkflowError(f"{place.asked} comes from Get node {get_node}, but no Set node is named {name!r}")
 
     def _bypass(self, node: UiNode, slot: int, wanted: str) -> UiInput | None:
-        """The input whose value a bypassed node passes on at output ``slot``."""
+        """The input that a bypassed node passes on at output ``slot``; None if none fits."""
         inputs = self._inputs(node)
         self._count(len(inputs))
         outputs = node.get("outputs") or ()
@@ -221,7 +221,7 @@ class Links:
     # A node's inputs -----------------------------------------------------------------------------------------------
 
     def _inputs(self, node: UiNode) -> list[UiInput]:
-        """A node's inputs as the front end lays them out: declared sockets, declared widgets, others of the file."""
+        """A node's inputs in the front end's order: declared sockets, declared widgets, then others of the file."""
         if id(node) not in self._slots:
             self._slots[id(node)] = self._read_inputs(node)
         return self._slots[id(node)]

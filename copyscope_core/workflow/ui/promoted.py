@@ -1,7 +1,7 @@
-"""Promoted widgets: the values that a subgraph node shows for widgets inside of it.
+"""Promoted widgets: widgets inside a subgraph that are shown on the subgraph's node.
 
-A subgraph's input that feeds a widget is shown on every node of that subgraph as a widget of its own, and may be
-promoted again by the subgraph around it. All of it follows from the definitions alone, so each is read once.
+If an input of a subgraph is linked to a widget inside, every node of that subgraph shows the widget and has a value of
+its own for it. The subgraph around may promote it again. A subgraph is read once, however often it is used.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from .widgets import Widgets, read_widgets
 
 @dataclass(frozen=True)
 class Value:
-    """A constant that an input takes instead of a link."""
+    """A constant as the source of an input."""
 
     value: Any
 
 
 class PromotedWidgets:
-    """Widget values of nodes, and of subgraph nodes by what is inside of them.
+    """The widget values of nodes, those of promoted widgets included.
 
     Args:
         workflow: the UI-format workflow.
@@ -37,13 +37,13 @@ class PromotedWidgets:
         self._shown: dict[int, list[Value | None]] = {}
 
     def widgets(self, node: UiNode) -> Widgets:
-        """The widget values that the file holds for a node."""
+        """A node's widget values."""
         if id(node) not in self._widgets:
             self._widgets[id(node)] = read_widgets(node, self._info.get(type_of(node), {}))
         return self._widgets[id(node)]
 
     def shown(self, instance: UiNode) -> list[Value | None]:
-        """For each input of a subgraph node the value of the widget that it shows; None where it shows none."""
+        """For each input of a subgraph node the value of its promoted widget; None if it is none."""
         if id(instance) not in self._shown:
             self._shown[id(instance)] = self._read_shown(instance)
         return self._shown[id(instance)]
@@ -67,7 +67,7 @@ class PromotedWidgets:
         ]
 
     def _inner_values(self, kind: str) -> list[Value | None]:
-        """The values inside a subgraph that its inputs feed; iterative, the innermost subgraphs first."""
+        """For each input of a subgraph the value that the widget has inside; iterative, inner subgraphs first."""
         waiting = [kind]
         while waiting:
             if waiting[-1] in self._inner:
@@ -83,7 +83,7 @@ class PromotedWidgets:
         return self._inner[kind]
 
     def _first_value(self, contents: UiContents, slot: int) -> Value | None:
-        """The value of the first widget that a subgraph's input ``slot`` feeds; None if it feeds sockets only."""
+        """The value of the first widget linked to input ``slot`` of a subgraph; None if there is no widget."""
         for node, one in contents.fed.get(slot, ()):
             name = one.get("name")
             if self._workflow.is_active_subgraph(node):

@@ -1,7 +1,7 @@
-"""A UI-format workflow's nodes and links, with its subgraphs laid out.
+"""The nodes and links of a UI-format workflow and of its subgraphs.
 
-A subgraph is defined once in the file and may be used many times, also inside other subgraphs. Each use is a
-``UiScope`` of its own; what it holds, ``UiContents``, is read once and shared by all uses.
+A subgraph is defined once in the file and may be used many times, also inside other subgraphs. Each use has a
+``UiScope`` of its own. They share the subgraph's ``UiContents``, which are read once.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ SUBGRAPH_INPUT, SUBGRAPH_OUTPUT = "-10", "-20"
 SET_NODE = "SetNode"
 
 MAX_NESTED = 100
-"""Levels of subgraphs within subgraphs; a node's id names all of them."""
+"""Most levels of subgraphs within subgraphs. A node's id in API format has a part for each."""
 MAX_ID = 64
-"""Letters of a node's id, which is a number or a UUID."""
+"""Most characters of a node's id; ComfyUI writes numbers, and some tools UUIDs."""
 
 
 class UiLink(NamedTuple):
@@ -50,17 +50,17 @@ class UiContents:
 
     @functools.cached_property
     def declared(self) -> list[UiInput]:
-        """The inputs that a subgraph declares."""
+        """A subgraph's own inputs."""
         return list(self.definition.get("inputs") or ())
 
     @functools.cached_property
     def places(self) -> dict[Any, int]:
-        """Where in ``declared`` a name stands; of several of one name, the first."""
+        """The index in ``declared`` of each name; of several inputs with one name, the first."""
         return {one.get("name"): place for place, one in reversed(list(enumerate(self.declared)))}
 
     @functools.cached_property
     def outputs(self) -> dict[int, UiLink]:
-        """For each output of a subgraph the link that feeds it."""
+        """For each of a subgraph's own outputs, the link to it."""
         found: dict[int, UiLink] = {}
         for link in self.links.values():
             if link.target == SUBGRAPH_OUTPUT and (link.origin == SUBGRAPH_INPUT or link.origin in self.nodes):
@@ -69,7 +69,7 @@ class UiContents:
 
     @functools.cached_property
     def fed(self) -> dict[int, list[tuple[UiNode, UiInput]]]:
-        """For each input of a subgraph the nodes' inputs that it feeds."""
+        """For each of a subgraph's own inputs, the nodes and their inputs that are linked to it."""
         by_link: dict[tuple[str, str], list[UiInput]] = {}
         for name in {link.target for link in self.links.values() if link.origin == SUBGRAPH_INPUT} & set(self.nodes):
             for one in self.nodes[name].get("inputs") or ():
@@ -94,14 +94,14 @@ class UiContents:
 
 @dataclass(eq=False)
 class UiScope:
-    """One use of some contents: the top level, or the inside of one subgraph node.
+    """The top level of a workflow, or the inside of one subgraph node.
 
     Attributes:
-        contents: what it holds.
-        prefix: what the ids of its nodes begin with in API format, such as ``12:``.
+        contents: its nodes and links.
+        prefix: the beginning of its nodes' ids in API format, such as ``12:``.
         parent: the scope around it; None at the top level.
-        instance: the subgraph node, in the parent, that it is the inside of.
-        inner: the scopes of its own subgraph nodes, by the nodes' ids.
+        instance: its subgraph node in the parent scope.
+        inner: the scopes of its own subgraph nodes, by their ids.
     """
 
     contents: UiContents
@@ -124,7 +124,7 @@ class UiWorkflow:
         self._contents: dict[str, UiContents] = {}
 
     def contents(self, kind: str) -> UiContents:
-        """What the subgraph of this node type holds."""
+        """The contents of the subgraph with this id, which is also the type of its nodes."""
         if kind not in self._contents:
             self._contents[kind] = _read_contents(self.definitions[kind], self.definitions[kind])
         return self._contents[kind]
@@ -134,10 +134,10 @@ class UiWorkflow:
         return type_of(node) in self.definitions and mode_of(node) not in (MUTED, BYPASSED)
 
     def active_nodes(self) -> list[tuple[UiScope, UiNode]]:
-        """Every node that is neither muted nor bypassed, subgraph nodes replaced by what is inside of them.
+        """All nodes that are neither muted nor bypassed, with the insides of subgraphs in place of subgraph nodes.
 
         Raises:
-            WorkflowError: a subgraph contains itself; nodes or levels are more than are supported.
+            WorkflowError: a subgraph contains itself, or there are too many nodes or levels.
         """
         top = UiScope(_read_contents(self._data, {}))
         found: list[tuple[UiScope, UiNode]] = []
@@ -168,7 +168,7 @@ class UiWorkflow:
     def _first_subgraph(
         self, scope: UiScope, nodes: Iterator[UiNode], found: list[tuple[UiScope, UiNode]]
     ) -> UiNode | None:
-        """Add active nodes to ``found`` up to the next subgraph node, which is returned."""
+        """The next active subgraph node; active nodes before it are added to ``found``."""
         for node in nodes:
             if mode_of(node) in (MUTED, BYPASSED):
                 continue
@@ -179,7 +179,7 @@ class UiWorkflow:
 
 
 def _counted(count: int, nodes: Mapping[str, UiNode], where: str) -> int:
-    """The count of nodes with these added, if they are not too many."""
+    """The number of nodes so far with these added; refuses too many."""
     if count + len(nodes) > MAX_NODES:
         raise WorkflowError(
             f"the workflow has more than {MAX_NODES:,} nodes when every use of a subgraph is counted (reached in "
@@ -192,7 +192,9 @@ def _read_contents(raw: Mapping[str, Any], definition: Mapping[str, Any]) -> UiC
     nodes = {str(node["id"]): node for node in raw.get("nodes") or () if isinstance(node, Mapping) and "id" in node}
     for name in nodes:
         if len(name) > MAX_ID:
-            raise WorkflowError(f"the id of node {name[:MAX_ID]}… is longer than {MAX_ID} letters; ComfyUI writes none")
+            raise WorkflowError(
+                f"the id of node {name[:MAX_ID]}… is longer than {MAX_ID} characters; ComfyUI writes none"
+            )
     links: dict[str, UiLink] = {}
     for link in raw.get("links") or ():
         if isinstance(link, Mapping):
@@ -239,7 +241,7 @@ def mode_of(node: UiNode) -> int:
 
 
 def is_name(value: Any) -> bool:
-    """Whether a widget's value can name a Set node."""
+    """Whether a widget value may be the name of a Get or Set node."""
     return value is None or isinstance(value, (str, int, float))
 
 

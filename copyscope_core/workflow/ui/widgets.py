@@ -1,7 +1,7 @@
-"""What a node's widgets hold in a UI-format workflow.
+"""The values of a node's widgets in a UI-format workflow.
 
-The UI format saves widget values as a bare list. Which value belongs to which input follows from the order in which
-the front end builds the node's widgets out of ``/object_info``; this module repeats that order.
+The UI format saves widget values as a list without names, in the order in which the front end makes the widgets from
+``/object_info``. This module repeats that order.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ DYNAMIC_COMBO, MATCH_TYPE, AUTOGROW = "COMFY_DYNAMICCOMBO_V3", "COMFY_MATCHTYPE_
 PLAIN_WIDGETS = frozenset({"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO", "MARKDOWN", "TEXTAREA", "COLOR"})
 DISPLAY_WIDGETS = frozenset({"IMAGECOMPARE", "CHART", "GALLERIA", "LOAD_3D", "LOAD_3D_ANIMATION", "WEBCAM"})
 WIDGET_TYPES = PLAIN_WIDGETS | DISPLAY_WIDGETS | {"AUDIO_RECORD", DYNAMIC_COMBO}
-"""Input types for which the front end makes a widget that saves a value; every other type is a socket."""
+"""Input types for which the front end makes a widget with a saved value; every other type is a socket."""
 SEED_NAMES = ("seed", "noise_seed")
 CONTROL_VALUES = (None, "fixed", "increment", "increment-wrap", "decrement", "randomize")
 UPLOAD_FLAGS = ("image_upload", "video_upload", "audio_upload", "animated_image_upload")
@@ -75,7 +75,7 @@ class Input:
 
     @property
     def default(self) -> Any:
-        """The value of a widget that the file holds no value for."""
+        """The value of the widget if the file has none."""
         if self.options.get("default") is not None:
             return self.options["default"]
         if self.type == "COMBO":
@@ -119,13 +119,13 @@ def selected_inputs(combo: Input, key: Any) -> list[Input]:
 def resolve_dynamic_prompt(text: str) -> str:
     """``{a|b}`` and comments in a prompt, as the front end resolves them, but always with the first alternative.
 
-    The front end draws an alternative at every run; a measurement has to be repeatable, and any draw is a legal one.
+    The front end draws an alternative at random for every run. A measurement must be repeatable, so it takes the first.
     """
     return _ESCAPED.sub(r"\1", _first_alternatives(_without_comments(text)))
 
 
 def _without_comments(text: str) -> str:
-    """The text without ``// …`` and ``/* … */``; a comment that is never closed is text."""
+    """The text without ``// …`` and ``/* … */``. An unclosed ``/*`` stays in the text."""
     kept: list[str] = []
     done = position = 0
     last_close = text.rfind("*/")
@@ -141,10 +141,10 @@ def _without_comments(text: str) -> str:
 
 
 def _first_alternatives(text: str) -> str:
-    """The text with every ``{a|b}`` replaced by its first alternative; a brace that is never closed ends with it."""
+    """The text with the first alternative of every ``{a|b}`` in its place; an unclosed brace is closed at the end."""
     out: list[str] = []
-    chosen: list[bool] = []  # of each open brace, whether this is its first alternative
-    others = 0  # how many of them are not
+    chosen: list[bool] = []  # for each open brace, whether this is its first alternative
+    others = 0  # how many open braces are past their first alternative
     letters = iter(text)
     for letter in letters:
         if letter == "{":
@@ -168,8 +168,8 @@ class Widgets:
     Attributes:
         values: by the names of the inputs; also values of inputs that the server does not declare.
         names: the declared inputs that are widgets.
-        notes: a sentence for each thing that was left out or decided.
-        misfits: ``name = value`` of each value that is of the wrong kind.
+        notes: a sentence for each thing that was left out or chosen.
+        misfits: ``name = value`` for each value of a wrong type.
     """
 
     values: dict[str, Any]
@@ -179,7 +179,7 @@ class Widgets:
 
 
 def _migrate(inputs: Sequence[Input], saved: Sequence[Any]) -> Sequence[Any]:
-    """The saved values without those of inputs that had a widget when the file was saved and are sockets now."""
+    """The saved values without those of inputs that were widgets when the file was saved and are sockets now."""
     slots = [one.forced for one in inputs if one.is_widget or one.forced for _ in range(2 if one.has_control else 1)]
     if not any(slots) or len(slots) != len(saved):
         return saved
@@ -187,7 +187,7 @@ def _migrate(inputs: Sequence[Input], saved: Sequence[Any]) -> Sequence[Any]:
 
 
 def _lora_rows(saved: Iterable[Any]) -> dict[str, Any]:
-    """The rows of rgthree's Power Lora Loader, which builds its widgets in the browser: ``lora_1``, ``lora_2`` …"""
+    """The rows of rgthree's Power Lora Loader by input: ``lora_1``, ``lora_2`` … The server does not declare them."""
     rows = [dict(value) for value in saved if isinstance(value, Mapping) and "lora" in value]
     for row in rows:
         if row.get("strengthTwo") is None:
@@ -196,7 +196,7 @@ def _lora_rows(saved: Iterable[Any]) -> dict[str, Any]:
 
 
 def read_widgets(node: UiNode, schema: Schema) -> Widgets:
-    """The widget values that a file holds for ``node``, by input."""
+    """A node's widget values; ``schema`` is its class in ``/object_info``."""
     inputs = declared_inputs(schema)
     saved = node.get("widgets_values")
     values: dict[str, Any] = {}
