@@ -21,6 +21,29 @@ from ..game.design import Estimator
 from ..players.components import stem
 from ..settings import AuditSettings
 from ..workflow.node_info import bundled_catalog, is_model_file
+from .allowed import (
+    ABSENCE,
+    COALITIONS,
+    ENVIRONMENT,
+    HASH,
+    HIDDEN,
+    IDENTIFIER,
+    NODE,
+    NODE_SUFFIX,
+    NUMBERS_ONLY,
+    PLAIN_NAME,
+    REASONS,
+    SECRET_KINDS,
+    STORED_IMAGE,
+    TIME,
+    VERSION,
+    WARNINGS,
+    base_name,
+    flag_name,
+    in_form,
+    known_kind,
+    known_sentence,
+)
 from .report import Report
 from .results import METHOD, headline
 from .schema import (
@@ -37,75 +60,6 @@ from .schema import (
     UnmeasuredComponent,
 )
 
-HIDDEN = "[left out]"
-
-KINDS = (
-    "component", "checkpoint", "unet", "clip", "vae", "lora", "hypernetwork", "controlnet", "ip_adapter", "unclip",
-    "style", "gligen", "model_patch", "prompt", "image", "embedding", "input",
-)  # fmt: skip
-SECRET_KINDS = ("prompt", "image", "embedding")
-"""Kinds of components whose names are words of a prompt or names of the user's files."""
-
-_HASH = re.compile(r"[0-9A-Fa-f]{10,64}")
-_NODE = re.compile(r"[0-9]+(?:[.:][0-9]+)*")
-_TIME = re.compile(r"[0-9T:.+-]+Z?")
-_IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-_VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9 .:+()_-]{0,80}")
-_PLAIN_NAME = re.compile(r"\w[\w .()+-]{0,80}")
-"""A name that its user chose for a player or a group: letters of any script, but no sign of a path or a quotation."""
-
-_NODE_SUFFIX = re.compile(r" \(node [0-9.:]+(?:, [0-9]+)?\)\Z")
-_FLAG, _NUMBER = re.compile(r"--[a-z0-9][a-z0-9-]*"), re.compile(r"[0-9]+(?:\.[0-9]+)?")
-_STORED_IMAGE = re.compile(r"[0-9a-f]{64}/[0-9]{4,9}\.png")
-_COALITIONS = "coalitions"
-
-_ENVIRONMENT = (
-    "copyscope", "python", "numpy", "platform", "torch", "torchvision", "pillow", "comfyui", "comfyui_pytorch",
-    "comfyui_os", "device",
-)  # fmt: skip
-"""Versions and devices; of the rest of the environment only numbers and the names of launch flags are kept."""
-
-_ABSENCE = {
-    "bypassed": "bypassed: each output takes the input of its type",
-    "replaced by the baseline": "replaced by the baseline",
-    "replaced by the VAE": "replaced by the VAE of the checkpoint, the baseline's where that is absent too",
-    "its merge": "its merge is bypassed: the merge's other model stands alone",
-    "entry ": "its entry of the stack is switched off",
-    "replaced by a neutral grey": "replaced by a neutral grey image of the same size",
-    "the positive text": "the positive text is removed or replaced",
-    "the phrase": "the phrase is removed or replaced",
-}
-"""How an absence rule begins → what a private report says of it."""
-
-_REASONS = {
-    "locked by the user": "locked by the user",
-    "not among": "not among the chosen players",
-    "the baseline is": "the baseline is this very file, so its absence would change nothing; name another baseline",
-    "no baseline": "no baseline was named, so its own share was not measured; name one to measure it",
-    "the workflow has no": "the workflow has no checkpoint whose own VAE could stand in; name a baseline VAE",
-    "it cannot be bypassed": "it cannot be bypassed: no input can stand in for one of its outputs",
-    "the positive text": "the positive text is the neutral text already",
-    "a model in a node": "a model in a node with no absence rule",
-    "a textual": "a textual inversion in a text that stays",
-    "an input image": "an input image; make it a player to measure it",
-}
-"""The same of why a component is locked or not measured."""
-
-_NUMBERS_ONLY = (
-    "unequal_counts", "one_reference", "one_image", "few_images", "few_seeds", "one_seed", "no_interval", "no_change",
-    "sampled", "few_orders", "non_deterministic",
-)  # fmt: skip
-"""Codes of warnings that CopyScope writes from numbers alone."""
-
-_WARNINGS = {
-    "canary_mismatch": "Run again at the end, a combination gave other pixels than in its turn (see the canaries): "
-    "something of one combination stayed in the server and reached another, so these contributions cannot be relied "
-    "on. Restart the server and run the audit again in a new folder.",
-    "defective_images": "Some images look broken (black, or of one flat colour), and they count in the distances.",
-    "plan": "A note on the workflow is left out of this private report.",
-    "conversion": "A note on the conversion of the workflow is left out of this private report.",
-}
-
 _R = TypeVar("_R", bound=Record)
 
 
@@ -117,7 +71,7 @@ def without_private(report: Report) -> Report:
     return Report.model_validate(
         {
             **_without_text(report),
-            "created": _if(_TIME, report.created) or HIDDEN,
+            "created": in_form(TIME, report.created) or HIDDEN,
             "headline": headline(report.distance, players),
             "distance": report.distance,
             "players": players,
@@ -128,7 +82,8 @@ def without_private(report: Report) -> Report:
             ],
             "sampling": report.sampling,
             "locked": [
-                _component(LockedComponent, item, names, reason=_known(_REASONS, item.reason)) for item in report.locked
+                _component(LockedComponent, item, names, reason=known_sentence(REASONS, item.reason))
+                for item in report.locked
             ],
             "unmeasured": [_unmeasured(item, names) for item in report.unmeasured],
             "models": [_model(item) for item in report.models],
@@ -146,7 +101,7 @@ def without_private(report: Report) -> Report:
             "settings": _settings(report.settings),
             "reference": _side("reference", report.reference),
             "control": None if report.control is None else _side("control", report.control),
-            "preprocessing": _if(_IDENTIFIER, report.preprocessing) or "",
+            "preprocessing": in_form(IDENTIFIER, report.preprocessing) or "",
             "environment": _environment(report.environment),
             "workflow": None,
             "canaries": [_canary(item, names) for item in report.canaries],
@@ -167,29 +122,6 @@ def _is_textless(value: Any) -> bool:
     return value is None or isinstance(value, bool | int | float)
 
 
-def _if(form: re.Pattern[str], text: str | None) -> str | None:
-    """The text if all of it has a form, else None."""
-    return text if text is not None and form.fullmatch(text) else None
-
-
-def _known(sentences: Mapping[str, str], text: str) -> str:
-    """The sentence of a private report for one of CopyScope's own, recognised by how it begins."""
-    return next((known for begin, known in sentences.items() if text.startswith(begin)), HIDDEN if text else "")
-
-
-def _kind(kind: str) -> str:
-    """A kind of component, or a node class of ComfyUI's own."""
-    return kind if kind in KINDS or kind in bundled_catalog() else "component"
-
-
-def _file(name: str | None) -> str | None:
-    """A model file's name without its folders; other files and folders are left out."""
-    if name is None:
-        return None
-    base = name.replace("\\", "/").rpartition("/")[2]
-    return base if is_model_file(base) else HIDDEN
-
-
 def _names(components: Sequence[ComponentRecord]) -> dict[str, str]:
     """Every component's name → what a private report calls it: the same where it tells nothing, else a number."""
     taken = {item.name for item in components}
@@ -206,7 +138,7 @@ def _names(components: Sequence[ComponentRecord]) -> dict[str, str]:
         if named is not None and named not in (*taken, *result.values()):
             result[item.name] = named
             continue
-        kind = secret or _kind(item.kind)
+        kind = secret or known_kind(item.kind)
         while True:
             counts[kind] = counts.get(kind, 0) + 1
             if (name := f"{kind} {counts[kind]}") not in taken:
@@ -217,20 +149,20 @@ def _names(components: Sequence[ComponentRecord]) -> dict[str, str]:
 
 def _tells_nothing(item: ComponentRecord) -> bool:
     """Whether a component is called after its model file, or by a plain name."""
-    stems = {stem(_file(file)) for file in item.files if is_model_file(file)}
-    return _NODE_SUFFIX.sub("", item.name) in stems or _if(_PLAIN_NAME, item.name) is not None
+    stems = {stem(base_name(file)) for file in item.files if is_model_file(file)}
+    return NODE_SUFFIX.sub("", item.name) in stems or in_form(PLAIN_NAME, item.name) is not None
 
 
 def _by_file(name: str) -> str | None:
     """``input: folder/file`` without the folder; None for other names."""
     begin, _, file = name.partition(": ")
-    return f"{begin}: {_file(file)}" if _IDENTIFIER.fullmatch(begin) and is_model_file(file) else None
+    return f"{begin}: {base_name(file)}" if IDENTIFIER.fullmatch(begin) and is_model_file(file) else None
 
 
 def _groups(groups: Iterable[str], names: Mapping[str, str]) -> dict[str, str]:
     """Every group's name → what a private report calls it; a player that is in no group is a group of its own."""
     return {
-        group: names.get(group) or _if(_PLAIN_NAME, group) or f"group {number}"
+        group: names.get(group) or in_form(PLAIN_NAME, group) or f"group {number}"
         for number, group in enumerate(groups, start=1)
     }
 
@@ -245,12 +177,12 @@ def _component(model: type[_R], item: ComponentRecord, names: Mapping[str, str],
         {
             **_without_text(item),
             "name": names[item.name],
-            "kind": _kind(item.kind),
-            "node": _if(_NODE, item.node),
-            "files": [_file(file) for file in item.files],
-            "file": _file(item.file),
-            "sha256": _if(_HASH, item.sha256),
-            "autov2": _if(_HASH, item.autov2),
+            "kind": known_kind(item.kind),
+            "node": in_form(NODE, item.node),
+            "files": [base_name(file) for file in item.files],
+            "file": base_name(item.file),
+            "sha256": in_form(HASH, item.sha256),
+            "autov2": in_form(HASH, item.autov2),
             **more,
         }
     )
@@ -261,7 +193,7 @@ def _player(item: PlayerResult, names: Mapping[str, str], groups: Mapping[str, s
         PlayerResult,
         item,
         names,
-        absence=None if item.absence is None else _known(_ABSENCE, item.absence),
+        absence=None if item.absence is None else known_sentence(ABSENCE, item.absence),
         group=None if item.group is None else groups.get(item.group, HIDDEN),
         indistinguishable_from=(
             None if item.indistinguishable_from is None else _named(item.indistinguishable_from, names)
@@ -271,36 +203,36 @@ def _player(item: PlayerResult, names: Mapping[str, str], groups: Mapping[str, s
 
 def _unmeasured(item: UnmeasuredComponent, names: Mapping[str, str]) -> UnmeasuredComponent:
     known = item.class_type if item.class_type is not None and item.class_type in bundled_catalog() else None
-    return _component(UnmeasuredComponent, item, names, class_type=known, reason=_known(_REASONS, item.reason))
+    return _component(UnmeasuredComponent, item, names, class_type=known, reason=known_sentence(REASONS, item.reason))
 
 
 def _model(item: ModelFile) -> ModelFile:
     return ModelFile(
-        file=_file(item.file) or HIDDEN,
-        kind=None if item.kind is None else _kind(item.kind),
-        sha256=_if(_HASH, item.sha256),
-        autov2=_if(_HASH, item.autov2),
+        file=base_name(item.file) or HIDDEN,
+        kind=None if item.kind is None else known_kind(item.kind),
+        sha256=in_form(HASH, item.sha256),
+        autov2=in_form(HASH, item.autov2),
     )
 
 
 def _image(item: ImageRecord, file: str) -> ImageRecord:
     """An image under a name that is not the user's."""
-    hashes = {name: _if(_HASH, getattr(item, name)) for name in ("pixel_sha256", "sha256", "matched_sha256")}
+    hashes = {name: in_form(HASH, getattr(item, name)) for name in ("pixel_sha256", "sha256", "matched_sha256")}
     return ImageRecord.model_validate({**_without_text(item), **hashes, "file": file})
 
 
 def _coalition(item: CoalitionResult, names: Mapping[str, str]) -> CoalitionResult:
     """The names of a run folder's own images are kept; those of a scored folder are the user's."""
-    own = item.folder == _COALITIONS and all(_STORED_IMAGE.fullmatch(image.file) for image in item.image_files)
+    own = item.folder == COALITIONS and all(STORED_IMAGE.fullmatch(image.file) for image in item.image_files)
     images = [_image(image, image.file if own else f"{place:04d}") for place, image in enumerate(item.image_files)]
-    folder = _COALITIONS if own else None
+    folder = COALITIONS if own else None
     return CoalitionResult.model_validate(
         {**_without_text(item), "members": _named(item.members, names), "folder": folder, "image_files": images}
     )
 
 
 def _canary(item: CanaryResult, names: Mapping[str, str]) -> CanaryResult:
-    hashes = [_if(_HASH, digest) or HIDDEN for digest in item.pixel_sha256]
+    hashes = [in_form(HASH, digest) or HIDDEN for digest in item.pixel_sha256]
     return CanaryResult.model_validate(
         {**_without_text(item), "members": _named(item.members, names), "pixel_sha256": hashes}
     )
@@ -328,33 +260,25 @@ def _settings(settings: Mapping[str, Any]) -> dict[str, Any]:
         ):
             kept[key] = value
         elif isinstance(value, str) and key in ("baseline_checkpoint", "baseline_vae"):
-            kept[key] = _file(value)
+            kept[key] = base_name(value)
         elif isinstance(value, str) and key == "output":
-            kept[key] = _if(_NODE, value)
+            kept[key] = in_form(NODE, value)
         elif isinstance(value, Mapping) and key == "baseline_models":
-            kept[key] = {node: _file(str(file)) for node, file in value.items() if _NODE.fullmatch(str(node))}
+            kept[key] = {node: base_name(str(file)) for node, file in value.items() if NODE.fullmatch(str(node))}
     return kept
 
 
 def _environment(environment: Mapping[str, Any]) -> dict[str, Any]:
     kept: dict[str, Any] = {}
-    for name in _ENVIRONMENT:
+    for name in ENVIRONMENT:
         value = environment.get(name)
         if name in environment:
-            kept[name] = (_if(_VERSION, value) or HIDDEN) if isinstance(value, str) else None
+            kept[name] = (in_form(VERSION, value) or HIDDEN) if isinstance(value, str) else None
     if isinstance(difference := environment.get("run_difference"), int):
         kept["run_difference"] = difference
     if isinstance(flags := environment.get("launch_flags"), list):
-        kept["launch_flags"] = [flag for word in flags if (flag := _flag(str(word)))]
+        kept["launch_flags"] = [flag for word in flags if (flag := flag_name(str(word)))]
     return kept
-
-
-def _flag(text: str) -> str | None:
-    """A launch flag's name, with its value if that is a number."""
-    name, *values = text.replace("=", " ", 1).split(" ")
-    if not _FLAG.fullmatch(name):
-        return None
-    return f"{name} {values[0]}" if len(values) == 1 and _NUMBER.fullmatch(values[0]) else name
 
 
 def _warnings(report: Report, players: Sequence[PlayerResult]) -> list[ReportWarning]:
@@ -362,13 +286,13 @@ def _warnings(report: Report, players: Sequence[PlayerResult]) -> list[ReportWar
     again = {caution.code: caution.message for caution in _cautions(report, players)}
     found = []
     for warning in report.warnings:
-        code = _if(re.compile("[a-z_]+"), warning.code) or "note"
+        code = in_form(re.compile("[a-z_]+"), warning.code) or "note"
         if code in ("input_image", "input_matches_reference"):
             message = _input_image(report, warning)
-        elif code in _NUMBERS_ONLY:
+        elif code in NUMBERS_ONLY:
             message = warning.message
         else:
-            message = again.get(code) or _WARNINGS.get(code, "A note is left out of this private report.")
+            message = again.get(code) or WARNINGS.get(code, "A note is left out of this private report.")
         found.append(ReportWarning(code=code, message=message))
     return list({(item.code, item.message): item for item in found}.values())
 
@@ -385,7 +309,7 @@ def _cautions(report: Report, players: Sequence[PlayerResult]) -> list[Any]:
     return [
         *effect_cautions(names, share, [bool(player.no_effect) for player in players]),
         *covariance_cautions(names, share, column("shapley_mean"), column("shapley_covariance")),
-        *extractor_cautions(_if(_IDENTIFIER, report.preprocessing) or HIDDEN),
+        *extractor_cautions(in_form(IDENTIFIER, report.preprocessing) or HIDDEN),
     ]
 
 

@@ -6,7 +6,6 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.planning.large_workflows import GROWING, catalog
 
 from copyscope_core.planning.plan import make_plan
 from copyscope_core.players.prompts import has_phrase, without_phrase
@@ -15,6 +14,7 @@ from copyscope_core.workflow.graph import parse_graph
 from copyscope_core.workflow.node_info import NodeCatalog, bundled_catalog
 from copyscope_core.workflow.ui.convert import convert, is_ui_format
 from copyscope_core.workflow.ui.widgets import resolve_dynamic_prompt
+from tests.planning.large_workflows import GROWING, catalog
 from tests.workflow import large_ui
 
 from .growth import SIZES, grown, long_texts

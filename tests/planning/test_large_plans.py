@@ -7,8 +7,6 @@ import time
 
 import pytest
 from example_workflows import base, node
-from tests.planning.large_workflows import GROWING, catalog, latents, lora_chain, lora_stack, previews, wide
-from tests.planning.test_plan import plan
 
 from copyscope_core.errors import GameError, TooManyCoalitionsError, WorkflowError
 from copyscope_core.planning.own_nodes import embedded_settings
@@ -18,6 +16,8 @@ from copyscope_core.workflow.graph import Link, parse_graph
 from copyscope_core.workflow.node_info import NodeCatalog, bundled_catalog
 from copyscope_core.workflow.noise import Constants
 from tests.fuzz.limits import time_limit
+from tests.planning.large_workflows import GROWING, catalog, latents, lora_chain, lora_stack, previews, wide
+from tests.planning.test_plan import plan
 
 
 def seconds(name: str, nodes: int) -> float:
