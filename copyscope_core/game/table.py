@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..errors import GameError, describe
-from .coalitions import members
+from .coalitions import how_many, members
 
 MAX_PLAYERS = 24
 """An exact game of 24 players holds 2²⁴ values (128 MiB); above that, exact computation is not offered."""
@@ -66,13 +67,14 @@ def check_players(players: Sequence[str], most: int = MAX_PLAYERS) -> tuple[str,
         raise GameError("The game has no players; name at least one.")
     if len(names) > most:
         raise GameError(
-            f"The game has {len(names)} players, which makes {2 ** len(names):,} coalitions; "
+            f"The game has {len(names)} players, which makes {how_many(1 << len(names))} coalitions; "
             f"at most {most} players can be computed, so lock some or group them."
         )
+    counts = Counter(names)
     for name in names:
         if not name.strip():
             raise GameError("A player has an empty name; give every player a name.")
-        if names.count(name) > 1:
+        if counts[name] > 1:
             raise GameError(f"The player “{name}” is listed twice; every player needs a name of its own.")
     return names
 

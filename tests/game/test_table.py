@@ -11,7 +11,7 @@ import pytest
 
 from copyscope_core.errors import GameError
 from copyscope_core.game.coalitions import members
-from copyscope_core.game.table import LISTED, Game, mask_of, parse_game
+from copyscope_core.game.table import LISTED, Game, check_players, mask_of, parse_game
 
 
 def table(players: list[str], **changes: Any) -> dict[str, Any]:
@@ -111,3 +111,12 @@ def test_values_must_fit_the_players() -> None:
         Game(("a", "b"), np.zeros(3))
     with pytest.raises(GameError, match=r"\{b\}"):
         Game(("a", "b"), np.array([0.0, 1.0, np.nan, 2.0]))
+
+
+def test_a_game_of_many_thousand_players_is_a_sentence() -> None:
+    names = [f"p{number}" for number in range(20_000)]
+    with pytest.raises(GameError, match=r"20000 players, which makes 2\^20,000 coalitions"):
+        check_players(names)
+    assert len(check_players(names, most=20_000)) == 20_000
+    with pytest.raises(GameError, match="“p7” is listed twice"):
+        check_players([*names, "p7"], most=30_000)
