@@ -69,8 +69,8 @@ def noise_inputs(graph: Mapping[str, Node], catalog: NodeCatalog) -> list[NoiseI
                 )
             if seed >= SEED_MODULUS:
                 raise WorkflowError(
-                    f"Input {name!r} of node {node_id!r} ({node.class_type}) has the seed {_short(seed)}, which no sampler "
-                    f"takes; type a seed of at most {SEED_MODULUS - 1} (64 bits) there."
+                    f"Input {name!r} of node {node_id!r} ({node.class_type}) has the seed {_short(seed)}, which no "
+                    f"sampler takes; type a seed of at most {SEED_MODULUS - 1} (64 bits) there."
                 )
             found.append(NoiseInput(node_id, name, seed))
     return found

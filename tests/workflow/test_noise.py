@@ -80,9 +80,7 @@ def test_seeds_wrap_at_the_end_of_their_range() -> None:
 
 def test_a_seed_past_64_bits_is_refused() -> None:
     graph = parse_graph(json.loads((CASES / "seed-past-64-bits.json").read_text(encoding="utf-8")))
-    with pytest.raises(
-        WorkflowError, match=r"'seed' of node '5' \(KSampler\) has the seed 36893488147419103232, .*64 bits"
-    ):
+    with pytest.raises(WorkflowError, match=r"'seed' of node '5' .* has the seed 36893488147419103232, .*64 bits"):
         found(graph)
     linked = {"1": Node("PrimitiveInt", {"value": 2**64}), "3": Node("KSampler", {"seed": Link("1", 0)})}
     for value in (2**64, 10**4000, Link("1", 0)):
