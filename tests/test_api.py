@@ -15,6 +15,7 @@ import pytest
 from example_workflows import with_lora
 from fakecomfy import FakeComfy
 from images_on_disk import MeanColours, image_folder
+from PIL import Image, PngImagePlugin
 
 import copyscope_core as cs
 from copyscope_core.auditing.servers import ServerChoice
@@ -49,6 +50,17 @@ def test_plan_is_what_the_command_prints(tmp_path: Path, server: FakeComfy) -> N
             assert plan.summary() == expected
             assert repr(plan) == "<Plan of style: 2 coalitions, 6 images>"
     assert server.prompts == []
+
+
+def test_plan_takes_what_comfyui_stores(tmp_path: Path) -> None:
+    """An image, its content, and the history; `is_changed` is NaN where a node always runs."""
+    stored = {key: {**node, "is_changed": [float("nan")]} for key, node in with_lora().items()}
+    info = PngImagePlugin.PngInfo()
+    info.add_text("prompt", json.dumps(stored))
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png", pnginfo=info)
+    history = {"0a1b": {"prompt": [1, "0a1b", with_lora(), {}, ["9"]], "outputs": {}, "status": {}}}
+    for workflow in (tmp_path / "a.png", str(tmp_path / "a.png"), stored, history, {"prompt": stored}):
+        assert cs.plan(workflow).summary() == cs.plan(with_lora()).summary()
 
 
 def test_score_is_what_it_writes(tmp_path: Path, reference: Path) -> None:
@@ -150,7 +162,7 @@ BAD: dict[str, tuple[Any, dict[str, Any], str]] = {
     "ray": (with_lora(), {"ray": "auto"}, "ray"),
     "number": (3, {}, "type int is no workflow"),
     "object": ({"1": object()}, {}, "cannot be written as JSON"),
-    "NaN": ({"1": float("nan")}, {}, "cannot be written as JSON"),
+    "NaN": ({"1": float("nan")}, {}, "has no class_type"),
     "no file": ("/nowhere/at/all.json", {}, "cannot be read"),
     "nobody": (with_lora(), {"lock": ["nobody"]}, "nobody"),
     "no server": (with_lora(), {"server": "ftp://x"}, "no server address"),

@@ -8,7 +8,7 @@ import pytest
 
 from copyscope_core.errors import CopyScopeError, WorkflowError
 from copyscope_core.features.local_models import _MAX_JSON_BYTES, _read_json
-from copyscope_core.workflow.graph import MAX_WORKFLOW_BYTES, read_json
+from copyscope_core.workflow.read import MAX_WORKFLOW_BYTES, read_workflow
 
 
 def test_an_error_of_copyscope_is_no_value_error() -> None:
@@ -23,4 +23,4 @@ def test_a_file_that_is_too_large_is_not_called_damaged(tmp_path: Path) -> None:
     with pytest.raises(CopyScopeError, match="larger than"):
         _read_json(path)
     with pytest.raises(WorkflowError, match="larger than"):
-        read_json(path)
+        read_workflow(path)

@@ -98,7 +98,7 @@ def file_of(workflow: Workflow) -> Iterator[Path]:
             f"An object of type {type(workflow).__name__} is no workflow; give its JSON file or the parsed content."
         )
     try:
-        text = json.dumps(dict(workflow), allow_nan=False)
+        text = json.dumps(dict(workflow))  # NaN is in what ComfyUI stores: is_changed
     except (TypeError, ValueError, RecursionError) as error:
         raise WorkflowError(f"The workflow cannot be written as JSON ({error}); give its parsed content.") from error
     with tempfile.TemporaryDirectory(prefix="copyscope-") as folder:

@@ -29,7 +29,7 @@ from ..observer import Observer, Quiet
 from ..report.report import Report
 from ..settings import AuditSettings
 from ..store.run_store import MAX_JSON_BYTES, RunStore
-from ..workflow.graph import read_json
+from ..workflow.read import read_workflow
 from .audit import Audit
 from .batch_table import Row, require_pyarrow, rows_of_failure, rows_of_report, write_table
 
@@ -191,7 +191,7 @@ class Batch:
     def _inputs(self, item: QueuedAudit, works: Works) -> str:
         """A hash of all that the audit is made from, but for the servers and their models."""
         files = [[(image.name, image.file_sha256) for image in images] for images in (works.reference, works.control)]
-        return _digest([__version__, self.made_with, _chosen(item), read_json(item.workflow), files])
+        return _digest([__version__, self.made_with, _chosen(item), read_workflow(item.workflow), files])
 
     def _asked(self, item: QueuedAudit) -> str:
         """A hash of what was asked for, without a look at the files."""

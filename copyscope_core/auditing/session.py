@@ -19,8 +19,9 @@ from ..planning.own_nodes import embedded_settings
 from ..planning.plan import Plan, make_plan
 from ..settings import AuditSettings
 from ..store.storage import ImageStorage
-from ..workflow.graph import parse_graph, read_json
+from ..workflow.graph import parse_graph
 from ..workflow.node_info import NodeCatalog, bundled_catalog
+from ..workflow.read import read_workflow
 from ..workflow.ui.convert import convert, is_ui_format
 from .audit import Audit, AuditResult
 from .batch import Batch, QueuedAudit
@@ -56,7 +57,7 @@ async def plan_workflow(
         PlayerError, TooManyCoalitionsError: see ``make_plan``.
         HostError: the server cannot be reached.
     """
-    data = read_json(workflow)
+    data = read_workflow(workflow)
     info: Mapping[str, Any] | None = None if machine is None else await machine.object_info()
     notes: tuple[str, ...] = ()
     if is_ui_format(data):

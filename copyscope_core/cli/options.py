@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     pass
 
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print one JSON object to stdout and nothing else.")]
-Workflow: TypeAlias = Annotated[Path, typer.Argument(help="Workflow file, in API or UI format.", show_default=False)]
+Workflow: TypeAlias = Annotated[
+    Path, typer.Argument(help="Workflow file, in API or UI format, or an image that holds one.", show_default=False)
+]
 Out: TypeAlias = Annotated[
     Path, typer.Option("--out", help="Run folder: images, features and the report.", show_default=False, metavar="DIR")
 ]

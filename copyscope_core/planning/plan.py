@@ -19,7 +19,7 @@ from ..workflow.graph import Graph, Link, Node, parse_graph, upstream
 from ..workflow.node_info import NodeCatalog
 from ..workflow.noise import NoiseInput, noise_inputs, untouched_seeds
 from .cost import Cost, batch_size, costs_of_modes, is_sampler
-from .server_files import check_baseline_files, check_files
+from .server_files import check_baseline_files, check_files, with_server_names
 from .steps import Step, choose_canaries
 from .target import bypass_outputs, find_target
 
@@ -163,7 +163,8 @@ def make_plan(
 
     Args:
         workflow: parsed JSON, or a ``Graph``.
-        catalog: what is known of node classes. If it is live, file names are checked against the server's lists.
+        catalog: what is known of node classes. If it is live, file names are brought into the spelling of the
+            server's lists and checked against them.
         target: the output to audit; None to look for it (``find_target``).
 
     Raises:
@@ -175,6 +176,8 @@ def make_plan(
     """
     settings = settings or AuditSettings()
     graph = workflow if _is_graph(workflow) else parse_graph(workflow)
+    if catalog.live:
+        graph = with_server_names(graph, catalog)
     target = target or find_target(graph, catalog, settings.output)
     original, target, bypassed = bypass_outputs(upstream(graph, target.node), target, catalog)
     _refuse_paid(original, catalog, settings)

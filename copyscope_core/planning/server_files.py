@@ -1,13 +1,33 @@
-"""Checks a workflow's values against the lists of files that the server has."""
+"""Brings a workflow's values into the spelling of the server's lists of files, and checks that they are there."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from ..errors import WorkflowError
 from ..players.absence import Absence
 from ..workflow.graph import Graph, Node
 from ..workflow.node_info import NodeCatalog, is_model_file
+from ..workflow.noise import Constants
+
+
+def with_server_names(graph: Graph, catalog: NodeCatalog) -> Graph:
+    """The graph with file names as the server has them: a workflow that was saved on another system has other slashes.
+
+    Names that links lead to are written at the node that uses them.
+    """
+    constants = Constants(graph)
+    spelt: Graph = {}
+    for node_id, node in graph.items():
+        info = catalog.get(node.class_type)
+        changed = {}
+        for item in () if info is None else info.inputs:
+            value = constants.of(node.inputs.get(item.name))
+            if (name := item.spelling(value)) is not value:
+                changed[item.name] = name
+        spelt[node_id] = replace(node, inputs={**node.inputs, **changed}) if changed else node
+    return spelt
 
 
 def check_files(graph: Mapping[str, Node], catalog: NodeCatalog) -> None:

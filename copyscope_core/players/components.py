@@ -134,6 +134,7 @@ class ComponentFinder:
         general = {"checkpoint": self._settings.baseline_checkpoint, "vae": self._settings.baseline_vae}.get(kind)
         if not values and general and len(files) == 1:
             values = {next(iter(files)): general}
+        values = {name: item.spelling(value) if (item := info.input(name)) else value for name, value in values.items()}
         name = stem(next(iter(files.values())))
         absence: Absence | None
         if values and all(files[key] == value for key, value in values.items()):

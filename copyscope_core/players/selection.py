@@ -77,7 +77,7 @@ class _Selectors:
         for component in components:
             names = {component.name.casefold(), component.kind, *(node.casefold() for node in component.nodes)}
             for file in component.files:
-                names |= {file.casefold(), stem(file).casefold()}
+                names |= {file.casefold(), file.casefold().replace("\\", "/"), stem(file).casefold()}
             for name in names:
                 self._found.setdefault(name, []).append(component)
 
@@ -87,7 +87,8 @@ class _Selectors:
         Raises:
             PlayerError: there are none.
         """
-        found = self._found.get(selector.strip().casefold())
+        name = selector.strip().casefold()
+        found = self._found.get(name) or self._found.get(name.replace("\\", "/"))
         if found is None:
             names = ", ".join(f"{c.name!r} ({c.kind}, node {c.node})" for c in self._components[:MOST_LISTED])
             more = f" and {len(self._components) - MOST_LISTED:,} more" * (len(self._components) > MOST_LISTED)

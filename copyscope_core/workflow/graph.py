@@ -6,15 +6,12 @@ knows nothing of node classes (``node_info``) or of players (``players``).
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import WorkflowError
 
-MAX_WORKFLOW_BYTES = 64 * 2**20
 MAX_NODES = 10_000
 MAX_DEPTH = 64
 
@@ -58,37 +55,36 @@ def as_link(value: Any) -> Link | None:
     return None
 
 
-def read_json(path: Path) -> Any:
-    """Read a JSON file of bounded size.
+def unwrapped(data: Any) -> Any:
+    """The workflow in the body of ``POST /prompt`` or in an entry of ``/history``; anything else as it is.
 
     Raises:
-        WorkflowError: the file is missing, too large, not UTF-8 or not JSON.
+        WorkflowError: the history holds several runs.
     """
-    try:
-        if path.stat().st_size > MAX_WORKFLOW_BYTES:
-            raise WorkflowError(
-                f"The workflow {path} is larger than {MAX_WORKFLOW_BYTES // 2**20} MiB; it is no workflow."
-            )
-        return json.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise WorkflowError(f"The workflow {path} cannot be read ({error.strerror}); check its name.") from error
-    except (ValueError, RecursionError) as error:
-        raise WorkflowError(
-            f"The workflow {path} is not JSON ({_short(error)}); export it from ComfyUI with Workflow → Export (API)."
-        ) from error
+    if not isinstance(data, Mapping) or "class_type" in data:
+        return data
+    if isinstance(data.get("prompt"), Mapping):
+        return data["prompt"]
+    if (graph := _graph_of_run(data)) is not None:
+        return graph
+    runs = [_graph_of_run(entry) for entry in data.values()]
+    if not runs or None in runs:
+        return data
+    if len(runs) > 1:
+        raise WorkflowError(f"The history holds {len(runs):,} runs where one is needed; keep the entry of one.")
+    return runs[0]
 
 
 def parse_graph(data: Any) -> Graph:
     """Check an API-format workflow and read it.
 
     Args:
-        data: the parsed JSON: ``{id: {"class_type": …, "inputs": {…}}}``, or the body of ``POST /prompt`` around it.
+        data: the parsed JSON: ``{id: {"class_type": …, "inputs": {…}}}``, or what ``unwrapped`` takes off.
 
     Raises:
         WorkflowError: not an API-format workflow, a link to nowhere, or a cycle; the node is named.
     """
-    if isinstance(data, Mapping) and isinstance(data.get("prompt"), Mapping) and "class_type" not in data:
-        data = data["prompt"]
+    data = unwrapped(data)
     if not isinstance(data, Mapping) or not data:
         raise WorkflowError("The workflow is not a JSON object of nodes; export it with Workflow → Export (API).")
     if isinstance(data.get("nodes"), list):
@@ -205,5 +201,7 @@ def uses_by_node(graph: Mapping[str, Node]) -> dict[str, dict[Link, list[tuple[s
     return found
 
 
-def _short(error: Exception) -> str:
-    return str(error).splitlines()[0][:120] if str(error) else type(error).__name__
+def _graph_of_run(entry: Any) -> Mapping[str, Any] | None:
+    """The workflow of one run in ``/history``, whose prompt is number, id, workflow and more; None if it is no run."""
+    prompt = entry.get("prompt") if isinstance(entry, Mapping) else None
+    return prompt[2] if isinstance(prompt, list) and len(prompt) > 2 and isinstance(prompt[2], Mapping) else None

@@ -51,6 +51,19 @@ class InputInfo:
         """The options as a set; empty if the server gave none."""
         return frozenset(self.options or ())
 
+    def spelling(self, value: Any) -> Any:
+        """A value as the server's list has it, which sets off a file's folders with the slashes of its own system.
+
+        What is in the list with neither slash stays as it is.
+        """
+        if not isinstance(value, str) or value in self.offered or self.image_upload:
+            return value
+        return self._by_slashes.get(_slashes(value), value)
+
+    @functools.cached_property
+    def _by_slashes(self) -> dict[str, str]:
+        return {_slashes(option): option for option in reversed(self.options or ())}  # the first of several
+
 
 @dataclass(frozen=True)
 class NodeInfo:
@@ -157,6 +170,10 @@ def is_image_file(value: Any) -> bool:
         and "\n" not in value
         and _PLACE.sub("", value).lower().endswith(IMAGE_EXTENSIONS + MEDIA_EXTENSIONS)
     )
+
+
+def _slashes(name: str) -> str:
+    return name.replace("\\", "/")
 
 
 def _parse(class_type: str, raw: Mapping[str, Any]) -> NodeInfo:

@@ -42,7 +42,7 @@ def noise_inputs(graph: Mapping[str, Node], catalog: NodeCatalog) -> list[NoiseI
     is followed to its constant.
 
     Raises:
-        WorkflowError: a seed is computed by other nodes; both nodes are named.
+        WorkflowError: a seed is computed by other nodes (both are named), or is no number of 64 bits.
     """
     found = []
     constants = Constants(graph)
@@ -67,7 +67,12 @@ def noise_inputs(graph: Mapping[str, Node], catalog: NodeCatalog) -> list[NoiseI
                     f"Input {name!r} of node {node_id!r} ({node.class_type}) takes its seed from {origin}, which is no "
                     "fixed number; type a seed of 0 or more into the sampler."
                 )
-            found.append(NoiseInput(node_id, name, seed % SEED_MODULUS))
+            if seed >= SEED_MODULUS:
+                raise WorkflowError(
+                    f"Input {name!r} of node {node_id!r} ({node.class_type}) has the seed {_short(seed)}, which no "
+                    f"sampler takes; type a seed of at most {SEED_MODULUS - 1} (64 bits) there."
+                )
+            found.append(NoiseInput(node_id, name, seed))
     return found
 
 
@@ -83,6 +88,11 @@ def untouched_seeds(graph: Mapping[str, Node], noise: list[NoiseInput]) -> list[
         and constants.of(node.inputs.get("add_noise")) not in ("disable", False)
         and any(isinstance(node.inputs.get(name), int) for name in SEED_INPUTS)
     ]
+
+
+def _short(seed: int) -> str:
+    """A seed past 64 bits: Python refuses to write thousands of digits."""
+    return str(seed) if seed < 10**40 else "of more than 40 digits"
 
 
 class Constants:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from example_workflows import node, with_lora
 from fakecomfy import FakeComfy
 from images_on_disk import MeanColours, image_folder
+from PIL import Image, PngImagePlugin
 from pyarrow import parquet
 
 from copyscope_core.auditing.batch import Batch, read_queue
@@ -73,6 +75,16 @@ def test_audits_of_one_workflow_share_its_coalitions(server: FakeComfy, tmp_path
     assert row["reference"] == "hiroshige"
     for name in ("a", "b"):
         assert Verifier(tmp_path / "out" / "audits" / name, MeanColours()).run().holds
+
+
+def test_an_image_that_holds_its_workflow_is_a_line_like_others(server: FakeComfy, tmp_path: Path) -> None:
+    info = PngImagePlugin.PngInfo()
+    info.add_text("prompt", json.dumps({key: {**item, "is_changed": [math.nan]} for key, item in with_lora().items()}))
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png", pnginfo=info)
+    queue = queue_of(tmp_path, {**line("a"), "workflow": "a.png"}, line("b"))
+    batch = run(server, tmp_path, queue)
+    assert (batch.done, batch.reused) == (["a", "b"], PER_AUDIT)
+    assert run(server, tmp_path, queue).skipped == ["a", "b"]
 
 
 def test_a_second_run_of_the_queue_does_only_what_is_new(server: FakeComfy, tmp_path: Path) -> None:

@@ -282,7 +282,7 @@ def test_bad_workflows_are_refused_in_a_sentence(run: Any, tmp_path: Path, case:
 
 
 def test_files_that_are_no_workflow(run: Any, tmp_path: Path) -> None:
-    assert "not JSON" in run("plan", write_bytes(tmp_path / "w.json", png_bytes(1))).refused()
+    assert "holds no workflow" in run("plan", write_bytes(tmp_path / "w.json", png_bytes(1))).refused()
     assert "cannot be read" in run("plan", tmp_path / "none.json").refused()
 
 

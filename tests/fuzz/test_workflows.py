@@ -17,8 +17,9 @@ from copyscope_core.cli.audit import print_plan
 from copyscope_core.planning.own_nodes import embedded_settings
 from copyscope_core.planning.plan import make_plan
 from copyscope_core.settings import AuditSettings, load_settings
-from copyscope_core.workflow.graph import parse_graph, read_json, to_json
+from copyscope_core.workflow.graph import parse_graph, to_json
 from copyscope_core.workflow.node_info import NodeCatalog, bundled_catalog
+from copyscope_core.workflow.read import read_workflow
 from copyscope_core.workflow.ui.convert import convert, is_ui_format
 
 from .harness import fuzzed, guarded
@@ -81,7 +82,7 @@ def test_workflow_files(data: bytes) -> None:
     with guarded() as folder:
         path = folder / "workflow.json"
         path.write_bytes(data)
-        graph = read_json(path)
+        graph = read_workflow(path)
         if is_ui_format(graph):
             graph = convert(graph, UI_INFO).graph
         plan_all(graph, bundled_catalog())

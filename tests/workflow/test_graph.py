@@ -1,11 +1,10 @@
-import json
 import sys
 
 import pytest
 from example_workflows import base, node
 
 from copyscope_core.errors import WorkflowError
-from copyscope_core.workflow.graph import Link, Node, parse_graph, read_json, to_json, topological_order, upstream
+from copyscope_core.workflow.graph import Link, Node, parse_graph, to_json, topological_order, upstream
 
 
 def test_round_trip() -> None:
@@ -14,6 +13,13 @@ def test_round_trip() -> None:
 
 def test_prompt_body_is_unwrapped() -> None:
     assert parse_graph({"prompt": base(), "client_id": "x"}) == parse_graph(base())
+
+
+def test_the_run_of_a_history_is_unwrapped() -> None:
+    entry = {"prompt": [1, "0a1b", base(), {}, ["9"]], "outputs": {}, "status": {}}
+    assert parse_graph({"0a1b": entry}) == parse_graph(entry) == parse_graph(base())
+    with pytest.raises(WorkflowError, match="history holds 2 runs where one is needed; keep the entry of one"):
+        parse_graph({"0a1b": entry, "2c3d": entry})
 
 
 def test_upstream_leaves_out_what_is_not_needed() -> None:
@@ -42,22 +48,6 @@ def test_links_follow_comfyui_rule() -> None:
 def test_malformed_workflows_get_a_sentence(data, sentence) -> None:
     with pytest.raises(WorkflowError, match=sentence):
         parse_graph(data)
-
-
-def test_files_that_are_no_workflow(tmp_path) -> None:
-    for content in (b"not json", b"\xff\xfe\x00", b"[" * 200_000, b""):
-        path = tmp_path / "w.json"
-        path.write_bytes(content)
-        with pytest.raises(WorkflowError, match="is not JSON"):
-            read_json(path)
-    with pytest.raises(WorkflowError, match="cannot be read"):
-        read_json(tmp_path / "missing.json")
-
-
-def test_byte_order_mark_is_accepted(tmp_path) -> None:
-    path = tmp_path / "w.json"
-    path.write_bytes(b"\xef\xbb\xbf" + json.dumps(base()).encode())
-    assert parse_graph(read_json(path))
 
 
 def test_long_chains_do_not_recurse() -> None:

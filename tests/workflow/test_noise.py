@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from copyscope_core.errors import WorkflowError
-from copyscope_core.workflow.graph import Graph, Link, Node
+from copyscope_core.workflow.graph import Graph, Link, Node, parse_graph
 from copyscope_core.workflow.node_info import bundled_catalog
 from copyscope_core.workflow.noise import Constants, NoiseInput, noise_inputs, untouched_seeds
+
+CASES = Path(__file__).resolve().parent.parent / "data" / "cases"
 
 
 def found(graph: Graph) -> list[NoiseInput]:
@@ -72,3 +76,14 @@ def test_only_a_primitives_first_output_is_its_constant() -> None:
 def test_seeds_wrap_at_the_end_of_their_range() -> None:
     assert NoiseInput("3", "seed", 2**64 - 2).shifted(3) == 1
     assert NoiseInput("3", "seed", 5).shifted(0) == 5
+
+
+def test_a_seed_past_64_bits_is_refused() -> None:
+    graph = parse_graph(json.loads((CASES / "seed-past-64-bits.json").read_text(encoding="utf-8")))
+    with pytest.raises(WorkflowError, match=r"'seed' of node '5' .* has the seed 36893488147419103232, .*64 bits"):
+        found(graph)
+    linked = {"1": Node("PrimitiveInt", {"value": 2**64}), "3": Node("KSampler", {"seed": Link("1", 0)})}
+    for value in (2**64, 10**4000, Link("1", 0)):
+        with pytest.raises(WorkflowError, match="64 bits"):
+            found({**linked, "3": Node("KSampler", {"seed": value})})
+    assert found({"3": Node("KSampler", {"seed": 2**64 - 1})}) == [NoiseInput("3", "seed", 2**64 - 1)]
