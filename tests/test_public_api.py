@@ -32,7 +32,7 @@ FUNCTIONS = {
 CLASSES = {
     "AuditSettings": {
         "allow_paid_nodes", "baseline_checkpoint", "baseline_models", "baseline_vae", "budget", "distance", "estimator",
-        "groups", "image_players", "key_prompts", "lock", "max_coalitions", "neutral_prompt", "output", "over",
+        "groups", "image_players", "key_prompts", "lock", "max_coalitions", "neutral_prompt", "of", "output", "over",
         "players", "seeds", "target_width",
     },
     "CopyScopeError": set(),

@@ -33,11 +33,11 @@ def seconds(name: str, nodes: int) -> float:
 
 @pytest.mark.parametrize("name", GROWING)
 def test_planning_takes_time_in_proportion_to_the_nodes(name: str) -> None:
-    with time_limit(10):
+    with time_limit(20):
         seconds(name, 50)  # what is made once
         small = min(seconds(name, 500) for _ in range(2))
-        large = seconds(name, 4000)
-    assert large < 4 * 8 * max(small, 0.005)  # of 8 times the nodes; a quadratic way takes 64 times as long
+        large = min(seconds(name, 6000) for _ in range(2))
+    assert large < 5 * 12 * max(small, 0.005)  # of 12 times the nodes; a quadratic way takes 144 times as long
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_thousands_of_players_are_refused_at_once_with_the_count(workflow, playe
 
 
 def test_numbers_too_long_to_write_are_no_bare_errors() -> None:
-    with time_limit(10):
+    with time_limit(20):
         with pytest.raises(GameError, match="There are 15,001 players; at most 48 can be sampled"):
             plan(lora_stack(15_000), budget=100)
         with pytest.raises(TooManyCoalitionsError, match=r"make more than 2\^7,502 coalitions"):
@@ -116,7 +116,7 @@ def test_a_list_of_many_files_is_checked_in_one_look_each() -> None:
     for name, field in (("LoraLoader", "lora_name"), ("CheckpointLoaderSimple", "ckpt_name")):
         required = {**raw[name]["input"]["required"], field: [[*files, "dream.safetensors"], {}]}
         raw[name] = {**raw[name], "input": {**raw[name]["input"], "required": required}}
-    with time_limit(10):
+    with time_limit(20):
         make_plan(lora_chain(4000), NodeCatalog(raw, live=True), AuditSettings(players=("prompt",)))
 
 
