@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
+
+from PIL import Image
 
 from ..errors import ImageError
-
-if TYPE_CHECKING:
-    pass
+from .decode import known_formats
 from .images import ImageFile, ImageOnDisk, check_kind, in_threads, read_image
 
 log = logging.getLogger(__name__)
@@ -19,6 +20,10 @@ _Image = TypeVar("_Image", bound="ImageFile")
 
 
 _SYSTEM_FILES = frozenset({"thumbs.db", "desktop.ini"})
+_OTHER_IMAGES = frozenset({
+    ".avif", ".webp", ".dib", ".heic", ".heif", ".ico", ".jp2", ".jxl", ".psd", ".svg", ".exr", ".hdr",
+    ".dng", ".cr2", ".nef", ".arw",
+})  # fmt: skip
 
 
 _MOST_NAMED = 5
@@ -27,10 +32,12 @@ _MOST_NAMED = 5
 def read_folder(folder: Path) -> list[ImageFile]:
     """All images of a folder, decoded, sorted by name (by code point, so alike on every system).
 
-    Hidden and system files are left out, and so are subfolders, with a warning.
+    Hidden and system files are left out. So are, with a warning, subfolders and what is no image by its name nor by its
+    first bytes (notes, tables).
 
     Raises:
-        ImageError: the folder is missing, unreadable or empty, a link leaves it, or files in it are not images (named).
+        ImageError: the folder is missing or unreadable or has no images, a link leaves it, or images in it are damaged
+            (named).
     """
     return _of_each(folder, read_image)
 
@@ -74,7 +81,8 @@ def _of_each(folder: Path, look: Callable[[Path], _Image]) -> list[_Image]:
     except (OSError, RuntimeError) as error:  # RuntimeError: a loop of links, up to Python 3.12
         raise ImageError(f"The image folder {folder} cannot be read ({error}); check its rights.") from error
 
-    paths = [path for path in entries if path.name not in folders]
+    strays = [path.name for path in entries if path.name not in folders and _is_stray(path)]
+    paths = [path for path in entries if path.name not in {*folders, *strays}]
 
     def look_or_error(path: Path) -> _Image | ImageError:
         try:
@@ -94,15 +102,37 @@ def _of_each(folder: Path, look: Callable[[Path], _Image]) -> list[_Image]:
             "remove them."
         ) from first
     if not images:
-        hint = f" (its subfolders are not searched: {_some(folders)})" if folders else ""
+        hints = [f"its subfolders are not searched: {_some(folders)}"] * bool(folders)
+        hints += [f"what is there is none: {_some(strays)}"] * bool(strays)
+        hint = f" ({'; '.join(hints)})" if hints else ""
         raise ImageError(f"The image folder {folder} has no images{hint}; put PNG, JPEG or WebP files there.")
     if folders:
         log.warning("Subfolders of %s are not searched: %s.", folder, _some(folders))
+    if strays:
+        log.warning("Files of %s that are no images are passed over: %s.", folder, _some(strays))
     return images
 
 
 def _is_hidden(path: Path) -> bool:
     return path.name.startswith(".") or path.name.lower() in _SYSTEM_FILES
+
+
+def _is_stray(path: Path) -> bool:
+    """Whether a file is no image, and its name does not say that it is one."""
+    if path.suffix.lower() in _image_suffixes():
+        return False
+    try:
+        check_kind(path)
+    except ImageError:
+        return True
+    return False
+
+
+@functools.cache
+def _image_suffixes() -> frozenset[str]:
+    """Of the formats that are known, and of others in which pictures are kept: they are named, not passed over."""
+    formats = known_formats()
+    return _OTHER_IMAGES | {suffix for suffix, name in Image.registered_extensions().items() if name in formats}
 
 
 def _refuse_links_out(entries: Sequence[Path], folder: Path, root: Path) -> None:

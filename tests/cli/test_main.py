@@ -171,7 +171,9 @@ def test_bad_image_folders(run: Any, tmp_path: Path) -> None:
     assert "does not exist" in run("fid", a, tmp_path / "none", "--json").refused()
     assert "has no images" in run("fid", a, tmp_path / "empty").refused()
     (a / "notes.txt").write_text("x", encoding="utf-8")
-    assert "notes.txt" in run("fid", a, a).refused()
+    assert "notes.txt" in run("fid", a, a).err
+    (a / "damaged.png").write_text("x", encoding="utf-8")
+    assert "damaged.png" in run("fid", a, a).refused()
     good = image_folder(tmp_path / "good", 2)
     assert "device 'warp' cannot be used" in run("fid", good, good, "--device", "warp").refused()
 

@@ -7,6 +7,7 @@ import io
 import os
 import threading
 import warnings
+from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from pathlib import Path
 
@@ -312,11 +313,37 @@ def test_a_missing_or_empty_folder_is_named(tmp_path: Path) -> None:
 def test_files_that_are_not_images_are_all_named_up_to_a_handful(tmp_path: Path) -> None:
     save(tmp_path / "good.png", picture())
     (tmp_path / "notes.txt").write_text("caption", encoding="utf-8")
-    with pytest.raises(ImageError, match=r"notes\.txt is not an image"):
+    (tmp_path / "bad.JPG").write_bytes(b"no")
+    with pytest.raises(ImageError, match=r"bad\.JPG is not an image"):
         read_folder(tmp_path)
+    (tmp_path / "bad.JPG").unlink()
     for number in range(7):
         (tmp_path / f"bad{number}.png").write_bytes(b"no")
-    with pytest.raises(ImageError, match=r"bad0\.png, bad1\.png, bad2\.png, bad3\.png, bad4\.png and 3 more; remove"):
+    with pytest.raises(ImageError, match=r"bad0\.png, bad1\.png, bad2\.png, bad3\.png, bad4\.png and 2 more; remove"):
+        read_folder(tmp_path)
+
+
+@pytest.mark.parametrize("read", [read_folder, list_folder, check_folder])
+def test_files_that_are_no_images_by_name_and_content_are_passed_over(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, read: Callable[[Path], list[ImageFile]]
+) -> None:
+    for name in ("notes.txt", "README", "works.csv"):
+        (tmp_path / name).write_text("title,year", encoding="utf-8")
+    with pytest.raises(ImageError, match=r"no images \(what is there is none: README, notes\.txt, works\.csv\); put"):
+        read(tmp_path)
+    save(tmp_path / "a.png", picture())
+    save(tmp_path / "0123abcd", picture(1), format="PNG")  # as downloads are named
+    caplog.clear()
+    assert [image.name for image in read(tmp_path)] == ["0123abcd", "a.png"]
+    assert [record.getMessage() for record in caplog.records] == [
+        f"Files of {tmp_path} that are no images are passed over: README, notes.txt, works.csv."
+    ]
+
+
+def test_a_damaged_image_is_named_whatever_its_name(tmp_path: Path) -> None:
+    save(tmp_path / "a.png", picture())
+    (tmp_path / "0123abcd").write_bytes((tmp_path / "a.png").read_bytes()[:60])
+    with pytest.raises(ImageError, match="0123abcd is not an image"):
         read_folder(tmp_path)
 
 
@@ -349,7 +376,8 @@ def test_listing_a_folder_names_what_is_no_image(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match=r"empty\.png is not an image"):
         list_folder(tmp_path)
     (tmp_path / "notes.txt").write_text("no image", encoding="utf-8")
-    with pytest.raises(ImageError, match=r"empty\.png, notes\.txt; remove them"):
+    (tmp_path / "photo.heic").write_bytes(b"\0\0\0\x18ftypheic")
+    with pytest.raises(ImageError, match=r"empty\.png, photo\.heic; remove them"):
         list_folder(tmp_path)
 
 

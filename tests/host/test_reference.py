@@ -30,12 +30,12 @@ def test_a_posted_prompt_decodes_no_reference_image(mini_server: Server, folder:
         status, answer = mini_server.post("/prompt", {"prompt": workflow})
         assert status == 200, answer
         assert "002.png is not an image that can be read" in error_of(mini_server.run(workflow))
-    (folder / "notes.txt").write_text("no image", encoding="utf-8")
+    (folder / "notes.png").write_text("no image", encoding="utf-8")
     for workflow in (audited(plain(seed=71), seeds=1, reference=folder.name), by_node(folder)):
         del workflow["9"]
         status, answer = mini_server.post("/prompt", {"prompt": workflow})
         assert status == 400
-        assert "notes.txt is not an image that can be read" in str(answer["node_errors"])
+        assert "notes.png is not an image that can be read" in str(answer["node_errors"])
 
 
 def test_the_images_are_there_when_a_preview_is_wired_later(mini_server: Server, folder: Path) -> None:
