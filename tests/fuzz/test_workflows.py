@@ -12,6 +12,7 @@ from typing import Any
 from example_workflows import with_lora
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image, PngImagePlugin
 
 from copyscope_core.cli.audit import print_plan
 from copyscope_core.planning.own_nodes import embedded_settings
@@ -86,6 +87,35 @@ def test_workflow_files(data: bytes) -> None:
         if is_ui_format(graph):
             graph = convert(graph, UI_INFO).graph
         plan_all(graph, bundled_catalog())
+
+
+def held_by_image(kind: str, workflow: Any) -> bytes:
+    """An image as ComfyUI saves it, with a workflow in both forms."""
+    text, buffer = json.dumps(workflow), io.BytesIO()
+    info, exif = PngImagePlugin.PngInfo(), Image.Exif()
+    info.add_text("prompt", text, zip=True)
+    info.add_text("workflow", text)
+    exif[0x0110], exif[0x010F] = f"prompt:{text}", f"workflow:{text}"
+    Image.new("RGB", (4, 4)).save(buffer, kind, **({"pnginfo": info} if kind == "PNG" else {"exif": exif}))
+    return buffer.getvalue()
+
+
+IMAGES = [held_by_image(kind, with_lora()) for kind in ("PNG", "WEBP", "JPEG")]
+
+
+@fuzzed(0.5)
+@given(damaged_bytes(IMAGES))
+def test_images_that_hold_workflows(data: bytes) -> None:
+    with guarded() as folder:
+        path = folder / "image.png"
+        path.write_bytes(data)
+        plan_all(read_workflow(path), bundled_catalog())
+
+
+def test_these_images_are_read(tmp_path: Path) -> None:
+    for number, data in enumerate(IMAGES):
+        (tmp_path / str(number)).write_bytes(data)
+        assert read_workflow(tmp_path / str(number)) == with_lora()
 
 
 @fuzzed(0.5)
