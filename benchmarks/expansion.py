@@ -18,9 +18,8 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from audit import copyscope_nodes, prepare_base
-from memory import BASELINE, IMAGE, make_models, workflow
-
+from benchmarks.audit import copyscope_nodes, prepare_base
+from benchmarks.memory import BASELINE, IMAGE, make_models, workflow
 from benchmarks.timing import heading
 from copyscope_core.comfyui.client import ComfyClient
 from copyscope_core.comfyui.host import ManagedHost

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from audit import PLAIN, node, prepare_base
 
+from benchmarks.audit import PLAIN, node, prepare_base
 from benchmarks.timing import heading
 from copyscope_core.auditing.audit import Audit
 from copyscope_core.auditing.runner import Server

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from extraction import INPUT_SIZE, write_images
 
+from benchmarks.extraction import INPUT_SIZE, write_images
 from benchmarks.timing import heading
 from copyscope_core.demo.demo import IMAGES, REFERENCE
 from copyscope_core.distances.frechet import frechet_distance

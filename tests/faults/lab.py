@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from images_on_disk import image_folder
 
 from copyscope_core.comfyui.host import ManagedHost
 from copyscope_core.demo.models import make_model_folder
 from copyscope_core.planning.steps import CANARIES
 
 from ..host.audits import audited, node, plain
+from ..images_on_disk import image_folder
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SEEDS = 1
