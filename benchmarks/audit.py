@@ -17,7 +17,6 @@ import io
 import itertools
 import re
 import shutil
-import sys
 import tempfile
 import time
 from collections import Counter
@@ -31,7 +30,7 @@ import numpy as np
 import psutil
 from PIL import Image
 
-from benchmarks.timing import REPOSITORY, heading
+from benchmarks.timing import heading
 from copyscope_core.auditing.audit import Audit
 from copyscope_core.auditing.runner import Server
 from copyscope_core.comfyui.client import ComfyClient, Event
@@ -49,9 +48,7 @@ from copyscope_core.players.rewrite import RERUN_INPUT, digests
 from copyscope_core.settings import AuditSettings
 from copyscope_core.workflow.graph import parse_graph, to_json
 from copyscope_core.workflow.node_info import NodeCatalog, bundled_catalog
-
-sys.path.insert(0, str(REPOSITORY / "tests"))
-from hostutil import link_pack
+from tests.hostutil import link_pack
 
 BASELINE = "copyscope-zoo-renoir.safetensors"
 PLAIN = ("--disable-all-custom-nodes",)

@@ -10,13 +10,10 @@ from __future__ import annotations
 import argparse
 import statistics
 import subprocess
-import sys
 from pathlib import Path
 
 from benchmarks.timing import REPOSITORY, heading
-
-sys.path.insert(0, str(REPOSITORY / "tests"))
-from hostutil import host_python
+from tests.hostutil import host_python
 
 SCRIPT = """
 import asyncio, importlib.util, sys, time
