@@ -14,6 +14,7 @@ from ..evidence.publish import ReportOptions, publish
 from ..features.extractor import FeatureCache, FeatureExtractor, InceptionExtractor
 from ..files.folders import read_folder
 from ..files.images import ImageFile
+from ..files.inside import named_inside
 from ..game.table import check_players, coalition_label, mask_of, require_complete
 from ..observer import Observer, Quiet
 from ..report.build import Components, Images, Provenance, build_report, describe_environment
@@ -207,10 +208,10 @@ class Score:
 def _inside(folder: Path, name: str) -> Path:
     """A coalition's folder, which must lie in ``folder``."""
     try:
-        path = folder / name
+        path = named_inside(folder, name)  # before anything is looked at: a name may lead to another machine
         if path.resolve().is_relative_to(folder.resolve()):
             return path
-    except (OSError, ValueError, RuntimeError):
+    except (StoreError, OSError, ValueError, RuntimeError):
         pass
     raise GameError(f"The folder {name[:200]!r} of a coalition is not inside {folder}; put it there.")
 

@@ -220,3 +220,18 @@ def test_the_images_folder_is_not_written_to(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="choose another one"):
         Score(folder, Works(reference), folder, MeanColours()).run()
     assert sorted(path.name for path in folder.iterdir()) == ["a", "ab", "b", "game.json", "none"]
+
+
+@pytest.mark.parametrize("name", ["../elsewhere", "/etc", "\\\\host\\share", "C:\\images", "a/../../b", "//host/share"])
+def test_a_folder_elsewhere_is_refused_before_the_disk_is_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    def looked(*_: object, **__: object) -> Path:
+        raise AssertionError("the disk was looked at")
+
+    table = game()
+    table["coalitions"][0]["folder"] = name
+    folder = make(tmp_path, table)
+    monkeypatch.setattr(Path, "resolve", looked)
+    with pytest.raises(GameError, match="is not inside"):
+        read_game(folder)
