@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -24,6 +25,7 @@ from copyscope_core.demo.demo import IMAGES, REFERENCE
 from copyscope_core.distances.frechet import frechet_distance
 from copyscope_core.features.extractor import BATCH_SIZE
 from copyscope_core.features.inception import FIDInception, full_precision, load_inception
+from copyscope_core.features.views import CONTENT_DIMENSION
 from copyscope_core.files.folders import read_folder
 from copyscope_core.files.images import in_threads, read_image
 from copyscope_core.files.pixels import Pixels, match_reference, resize_bicubic
@@ -32,7 +34,7 @@ Array = np.ndarray
 
 
 class Halved(torch.nn.Module):
-    """The network in bfloat16; takes and gives what the network does."""
+    """The network in bfloat16; takes what the network does and gives its content, pool3."""
 
     def __init__(self, network: FIDInception) -> None:
         super().__init__()
@@ -40,7 +42,7 @@ class Halved(torch.nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         x = ((images - 128.0) / 128.0).to(torch.bfloat16)
-        for layer in self.network.children():
+        for _, layer in self.network.layers():
             x = layer(x)
         return x.float().mean(dim=(2, 3))
 
@@ -54,17 +56,25 @@ def features(model: torch.nn.Module, images: Sequence[Pixels], device: str) -> t
         batch = torch.from_numpy(resized).permute(0, 3, 1, 2).to(device)
         begun = time.perf_counter()
         with full_precision():
-            rows.append(model(batch).cpu().numpy())
+            rows.append(model(batch)[:, :CONTENT_DIMENSION].cpu().numpy())
         seconds += time.perf_counter() - begun
     return np.concatenate(rows), len(images) / seconds
 
 
-def main() -> None:
-    """Compare and print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--device", default="cpu")
-    device = parser.parse_args().device
-    heading("torchvision")
+class Compared(NamedTuple):
+    """Both precisions, float32 first.
+
+    Attributes:
+        rates: images a second of the network.
+        fids: what is measured → its FID; v(N) too.
+    """
+
+    rates: list[float]
+    fids: dict[str, list[float]]
+
+
+def compare(device: str, most: int | None = None) -> Compared:
+    """The demo's images and photographs in both precisions; of each set at most so many."""
     networks = {"float32": load_inception(device), "bfloat16": Halved(load_inception(device))}
 
     with tempfile.TemporaryDirectory() as name:
@@ -73,24 +83,35 @@ def main() -> None:
     height, width = next(iter(sets.values()))[0].shape[:2]
     sets["reference"] = [match_reference(image.pixels, width, height) for image in read_folder(REFERENCE)]
     sets |= {"photographs": photographs[:32], "others": photographs[32:]}
+    sets = {name: images[:most] for name, images in sets.items()}
     measured: dict[str, dict[str, Array]] = {}
+    rates = []
     for precision, network in networks.items():
         features(network, photographs[:BATCH_SIZE], device)
         found = {name: features(network, images, device) for name, images in sets.items()}
         measured[precision] = {name: rows for name, (rows, _) in found.items()}
-        print(f"{precision}: {found['photographs'][1]:.2f} images/s", flush=True)
-
-    def moved(what: str, values: Sequence[float]) -> None:
-        print(f"  {what:24s} {values[0]:10.4f} {values[1]:10.4f}   moved by {values[1] / values[0] - 1:+.2%}")
-
-    print("FID in float32 and bfloat16")
+        rates.append(found["photographs"][1])
     pairs = [(f"coalition {name}", name, "reference") for name in sorted(sets) if name.isdigit()]
-    distances = {}
+    fids = {}
     for what, one, other in [*pairs, ("photographs", "photographs", "others")]:
-        distances[one] = [frechet_distance(rows[one], rows[other]).distance for rows in measured.values()]
-        moved(what, distances[one])
-    first, *_, last = [name for _, name, _ in pairs]
-    moved("v(N)", [a - b for a, b in zip(distances[first], distances[last], strict=True)])
+        fids[what] = [frechet_distance(rows[one], rows[other]).distance for rows in measured.values()]
+    first, *_, last = [what for what, _, _ in pairs]
+    fids["v(N)"] = [a - b for a, b in zip(fids[first], fids[last], strict=True)]
+    return Compared(rates, fids)
+
+
+def main() -> None:
+    """Compare and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--device", default="cpu")
+    device = parser.parse_args().device
+    heading("torchvision")
+    compared = compare(device)
+    for precision, rate in zip(("float32", "bfloat16"), compared.rates, strict=True):
+        print(f"{precision}: {rate:.2f} images/s")
+    print("FID in float32 and bfloat16")
+    for what, (plain, short) in compared.fids.items():
+        print(f"  {what:24s} {plain:10.4f} {short:10.4f}   moved by {short / plain - 1:+.2%}")
 
 
 if __name__ == "__main__":

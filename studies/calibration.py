@@ -11,12 +11,11 @@ simulation (`TRUTH` draws). With fewer than 8 references the truth is for the re
 drawn anew, as ``copyscope_core.uncertainty`` promises.
 
 Prints one row a cell: how often each kind of interval holds the truth, in per cent, with the standard error of an
-independent 95%; `pair` is the interaction of two players that do something, `contrast` φ against the reference − φ
-against as many unrelated images, `MMD φ` that of the Gaussian kernel (not with ``--skewed``); `largest` is how often
-the player called most probable is the largest, beside the mean probability given; `no effect` counts players that do
-nothing and have an interval other than [0, 0]. With ``--bootstrap R`` the percentile, basic and BCa bootstrap
-intervals of φ are shown too. With ``--skewed`` features are squared and signed Gaussians (heavier tails), for which
-KID's truth is simulated too.
+independent 95%; `pair` is the interaction of two players that do something, `MMD φ` that of the Gaussian kernel (not
+with ``--skewed``); `largest` is how often the player called most probable is the largest, beside the mean probability
+given; `no effect` counts players that do nothing and have an interval other than [0, 0]. With ``--bootstrap R`` the
+percentile, basic and BCa bootstrap intervals of φ are shown too. With ``--skewed`` features are squared and signed
+Gaussians (heavier tails), for which KID's truth is simulated too. The contrast has a study of its own, `contrast.py`.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ import argparse
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import erf, sqrt
 
 import numpy as np
@@ -37,6 +36,7 @@ from copyscope_core.evaluation.resampling import resampled_frechet, resampled_ke
 from copyscope_core.evaluation.uncertainty import REFERENCE_IMAGES
 from copyscope_core.game.interactions import pair_interactions
 from copyscope_core.game.shapley import shapley_values, shares
+from copyscope_core.game.statistics import difference_intervals, probability_largest
 
 Floats = NDArray[np.float64]
 TRUTH = 200
@@ -117,14 +117,6 @@ class SimulatedGame:
             nuclear += nuclear_norms(self.images(rng, n), y) / TRUTH
         return np.asarray(mean + variances * (n > 1) + total - 2 * nuclear)
 
-    def control(self, seed: int) -> tuple[SimulatedGame, Floats]:
-        """The same images seen from unrelated ones: the game around them, and where they lie."""
-        rng = np.random.default_rng([seed, 5])
-        away = rng.normal(size=self.means.shape[1]) * self.spread
-        away *= np.sqrt(rng.uniform(20, 250)) / np.linalg.norm(away)
-        spread = self.reference_spread[rng.permutation(len(self.spread))] if rng.random() < 0.5 else self.spread
-        return replace(self, means=self.means - away, reference_spread=spread), away
-
     def true_mmd(self, rng: np.random.Generator, n: int, given: Floats | None) -> Floats:
         """Expected Gaussian-kernel value, (2**p,), to ``given`` references, or to all of them.
 
@@ -192,9 +184,7 @@ def one_game(job: tuple[int, int, int, int, int, bool, int]) -> dict[str, list[f
     names = [f"{kind} {i}" for i, kind in enumerate(game.kinds)]
     masks = range(2**players)
     images, seeds = {k: x[k] for k in masks}, {k: list(range(n)) for k in masks}
-    unrelated, away = game.control(seed)
-    control = unrelated.references(rng, m)
-    result = evaluate(names, images, y, seeds=seeds, control=control + away)
+    result = evaluate(names, images, y, seeds=seeds)
     found: dict[str, list[float]] = {}
     live = np.array([kind != "nothing" for kind in game.kinds])
 
@@ -211,23 +201,21 @@ def one_game(job: tuple[int, int, int, int, int, bool, int]) -> dict[str, list[f
     for kind in KINDS[:-1]:
         note(kind, intervals.shapley, phi, np.array([k == kind for k in game.kinds]))
     pairs = np.triu(live[:, None] | live[None, :], 1)
-    note("φᵢ−φⱼ", intervals.difference, phi[:, None] - phi[None, :], pairs)
+    note("φᵢ−φⱼ", difference_intervals(result.shapley, intervals.chance.all), phi[:, None] - phi[None, :], pairs)
     note("FID", intervals.fid, fid)
     share = shares(phi)
+    likely = probability_largest(result.shapley, intervals.chance.all)
     if intervals.share is not None and share is not None and live.any():
         note("share", intervals.share, share, live)
         found["share width"] = list((intervals.share[:, 1] - intervals.share[:, 0])[live])
         ranked = np.sort(phi)[::-1]
         if players > 1 and ranked[0] > ranked[1] + 1e-9:
-            found["largest"] = [float(intervals.probability_largest.argmax() == phi.argmax())]
-            found["given"] = [float(intervals.probability_largest.max())]
+            found["largest"] = [float(likely.argmax() == phi.argmax())]
+            found["given"] = [float(likely.max())]
     if intervals.pairs is not None:
         truth = pair_interactions(fid[0] - fid)
         note("pair", intervals.pairs, truth, np.triu(live[:, None] & live[None, :], 1))
     if not skewed:
-        if intervals.contrast is not None:
-            against = unrelated.true_fid(rng, n, m, None if given is None else control)
-            note("contrast", intervals.contrast, phi - phi_of(against), live)
         mmd = evaluate(names, images, y, seeds=seeds, distance="mmd").uncertainty
         if mmd is not None:
             note("MMD φ", mmd.shapley, phi_of(game.true_mmd(rng, n, given)), live)

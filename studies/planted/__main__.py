@@ -21,7 +21,7 @@ from studies.planted.report import charts, tables
 
 HERE = Path(__file__).resolve().parent
 FIGURES = HERE / "planted.json"
-CHARTS = HERE.parent / "docs" / "trust"
+CHARTS = HERE.parents[1] / "docs" / "trust"
 
 
 def measure(work: Path, comfyui: Path, seed: int, most: int) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from copyscope_core.settings import AuditSettings
+from studies.graphs import painting
 
 SIZE, STEPS, SAMPLER, SCHEDULER = 128, 3, "lcm", "sgm_uniform"
 ZOO, RENOIR = "copyscope-zoo.safetensors", "copyscope-zoo-renoir.safetensors"
@@ -149,33 +150,19 @@ class Game:
         """API format. What is no player is absent: its LoRA is not there, its phrase not in the text."""
         parts = self.parts
         checkpoint = next((part.name for part in parts if part.kind == "checkpoint"), ZOO)
-        graph = {"checkpoint": _node("CheckpointLoaderSimple", ckpt_name=checkpoint)}
-        model = ["checkpoint", 0]
-        for index in self.players:
-            part = self.cast.parts[index]
-            if part.kind == "lora":
-                graph[f"lora{index}"] = _node(
-                    "LoraLoaderModelOnly", model=model, lora_name=f"{part.name}.safetensors",
-                    strength_model=part.strength,
-                )  # fmt: skip
-                model = [f"lora{index}", 0]
+        loras = {
+            f"lora{index}": (f"{self.cast.parts[index].name}.safetensors", self.cast.parts[index].strength)
+            for index in self.players
+            if self.cast.parts[index].kind == "lora"
+        }
         phrases = {part.name for part in self.cast.parts if part.kind == "prompt"}
         text = self.cast.text
         if phrases and not any(part.kind == "prompt" for part in parts):
             text = text.replace(phrases.pop() + ", ", "")
-        return {
-            **graph,
-            "positive": _node("CLIPTextEncode", text=text, clip=["checkpoint", 1]),
-            "negative": _node("CLIPTextEncode", text="", clip=["checkpoint", 1]),
-            "latent": _node("EmptyLatentImage", width=SIZE, height=SIZE, batch_size=1),
-            "sampler": _node(
-                "KSampler", model=model, positive=["positive", 0], negative=["negative", 0],
-                latent_image=["latent", 0], seed=self.cast.seed, steps=STEPS, cfg=1.0, sampler_name=SAMPLER,
-                scheduler=SCHEDULER, denoise=1.0,
-            ),
-            "decode": _node("VAEDecode", samples=["sampler", 0], vae=["checkpoint", 2]),
-            "save": _node("SaveImage", images=["decode", 0], filename_prefix="planted"),
-        }  # fmt: skip
+        return painting(
+            checkpoint, loras, text, SIZE, "planted", seed=self.cast.seed, steps=STEPS, cfg=1.0, sampler_name=SAMPLER,
+            scheduler=SCHEDULER,
+        )  # fmt: skip
 
     def settings(self, seeds: int) -> AuditSettings:
         """What a user would set for this audit."""
@@ -188,10 +175,6 @@ class Game:
             lock=() if phrases else ("prompt",),
             baseline_checkpoint=None if checkpoint is None else (RENOIR if checkpoint == ZOO else ZOO),
         )
-
-
-def _node(class_type: str, **inputs: Any) -> dict[str, Any]:
-    return {"class_type": class_type, "inputs": inputs}
 
 
 def lora(name: str, strength: float, role: str = "") -> Part:

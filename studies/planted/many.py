@@ -23,6 +23,7 @@ import numpy as np
 
 from copyscope_core.distances.registry import Coalitions, measure_distances
 from copyscope_core.features.extractor import FeatureCache, InceptionExtractor
+from copyscope_core.features.views import CONTENT
 from copyscope_core.files.images import read_image
 from copyscope_core.files.pixels import match_reference, pixel_hash
 from studies.planted.games import LORAS, PROMPTS, WORKS, Cast, Game, draw_games, lora
@@ -62,16 +63,17 @@ def tables(game: Game, work: Path, artists: list[str], parts: int = 1) -> Iterat
     """v of all coalitions of a game that was run, against the works of each artist, by each part of the images."""
     report = json.loads(report_path(work, game).read_text(encoding="utf-8"))["report"]
     cache = FeatureCache(work / "run" / "features", InceptionExtractor())
+    content = InceptionExtractor.views[CONTENT]
     folder = work / "run" / "coalitions"
     made = [
         [(read_image(folder / item["file"]).pixels, item["pixel_sha256"]) for item in row["image_files"]]
         for row in sorted(report["coalitions"], key=lambda row: row["mask"])
     ]
-    features = np.stack([cache.features(images) for images in made]).astype(np.float64)
+    features = np.stack([cache.features(images)[:, content] for images in made]).astype(np.float64)
     side = made[0][0][0].shape[0]
     for artist in artists:
         images = [match_reference(read_image(sharp(f"{artist}/{name}")).pixels, side, side) for name in WORKS[artist]]
-        reference = cache.features([(pixels, pixel_hash(pixels)) for pixels in images]).astype(np.float64)
+        reference = cache.features([(pixels, pixel_hash(pixels)) for pixels in images])[:, content].astype(np.float64)
         for part, half in enumerate(np.split(features, parts, axis=1)):
             fid = measure_distances(Coalitions.of(list(half)), reference, "fid").fid
             values = [float(f"{value:.6g}") for value in fid[0] - fid]

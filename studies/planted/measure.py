@@ -17,12 +17,16 @@ from numpy.typing import NDArray
 from PIL import Image
 from skimage.metrics import structural_similarity
 
+from copyscope_core.controls.bank import load_bank
 from copyscope_core.errors import GameError
+from copyscope_core.evaluation.bank_control import bank_control
 from copyscope_core.evaluation.evaluate import Evaluation, evaluate
 from copyscope_core.features.extractor import FeatureCache, InceptionExtractor
+from copyscope_core.features.views import CONTENT
 from copyscope_core.files.images import read_image
 from copyscope_core.files.pixels import Pixels, match_reference, pixel_hash
 from copyscope_core.game.shapley import shapley_values
+from copyscope_core.game.statistics import difference_intervals
 from studies.planted.games import SIZE, WORKS, Game
 from studies.planted.run import report_path, sharp, soft
 
@@ -88,11 +92,16 @@ class Measure:
         for kind, works in self.references.items():
             for count in [n for n in COUNTS if n <= made]:
                 first = {mask: files[:count] for mask, files in rows.items()}
-                found = self._evaluate(game, parts, first, works)
+                found = self._evaluate(game, parts, first, works, self._others(game, works))
                 check(found, [part.role for part in parts])
-                figures = _figures(found, parts)
+                figures = figures_of(found, parts)
+                figures["verdicts"] = {
+                    "control": verdict_of(found),
+                    "bank": verdict_of(self._evaluate(game, parts, first, works, self._bank(game, kind, works))),
+                    "none": verdict_of(self._evaluate(game, parts, first, works, None)),
+                }
                 for name, values in self._rivals(game, first, kind, works).items():
-                    figures[name] = _round(shapley_values(values - values[0]))
+                    figures[name] = rounded(shapley_values(values - values[0]))
                 record["results"].setdefault(kind, {})[str(count)] = figures
         return record
 
@@ -112,18 +121,36 @@ class Measure:
         return self.cache.features(images)
 
     def _evaluate(
-        self, game: Game, parts: list[Any], rows: Mapping[int, list[dict[str, Any]]], works: Mapping[str, Pixels]
+        self,
+        game: Game,
+        parts: list[Any],
+        rows: Mapping[int, list[dict[str, Any]]],
+        works: Mapping[str, Pixels],
+        control: NDArray[np.float32] | None,
     ) -> Evaluation:
-        artist = game.works[0].partition("/")[0]
-        others = [pixels for name, pixels in works.items() if not name.startswith(f"{artist}/")]
         return evaluate(
             [part.name for part in parts],
             {mask: np.stack([self._stored(item) for item in files]) for mask, files in rows.items()},
             self._features([(works[name], pixel_hash(works[name])) for name in game.works]),
             {mask: [item["pixel_sha256"] for item in files] for mask, files in rows.items()},
             seeds={mask: [item["seed"] for item in files] for mask, files in rows.items()},
-            control=self._features([(pixels, pixel_hash(pixels)) for pixels in others]),
+            control=control,
+            views=InceptionExtractor.views,
+            preprocessing=InceptionExtractor.id,
         )
+
+    def _others(self, game: Game, works: Mapping[str, Pixels]) -> NDArray[np.float32]:
+        """Features of the works of every other artist: a control of the reference's kind."""
+        artist = game.works[0].partition("/")[0]
+        others = [pixels for name, pixels in works.items() if not name.startswith(f"{artist}/")]
+        return self._features([(pixels, pixel_hash(pixels)) for pixels in others])
+
+    def _bank(self, game: Game, kind: str, works: Mapping[str, Pixels]) -> NDArray[np.float32]:
+        """Features of the works of CopyScope's own bank that an audit without a control would choose."""
+        files = [sharp(name) if kind == "sharp" else soft(self.work, name) for name in game.works]
+        reference = self._features([(works[name], pixel_hash(works[name])) for name in game.works])
+        images = [read_image(path) for path in files]
+        return bank_control(load_bank(), images, reference, (SIZE, SIZE), self.cache).features
 
     def _stored(self, item: Mapping[str, Any]) -> NDArray[np.float32]:
         row = self.cache.stored(item["pixel_sha256"])
@@ -136,11 +163,12 @@ class Measure:
     ) -> dict[str, Floats]:
         """Mean likeness of every coalition to the reference, (2**n,), by each rival measure."""
         keys = {name: pixel_hash(works[name]) for name in game.works}
-        known = self._features([(works[name], key) for name, key in keys.items()]).astype(np.float64)
+        content = InceptionExtractor.views[CONTENT]
+        known = self._features([(works[name], key) for name, key in keys.items()])[:, content].astype(np.float64)
         known /= np.linalg.norm(known, axis=1, keepdims=True)
         found: dict[str, list[float]] = {name: [] for name in ("cosine", *LIKENESS)}
         for mask in range(len(rows)):
-            features = np.stack([self._stored(item) for item in rows[mask]]).astype(np.float64)
+            features = np.stack([self._stored(item)[content] for item in rows[mask]]).astype(np.float64)
             features /= np.linalg.norm(features, axis=1, keepdims=True)
             found["cosine"].append(float((features @ known.T).mean()))
             for name in LIKENESS:
@@ -170,26 +198,44 @@ def check(found: Evaluation, roles: list[str]) -> None:
         raise GameError(f"The values sum to {found.shapley.sum()}, and v(N) is {found.values[-1]}.")
 
 
-def _figures(found: Evaluation, parts: list[Any]) -> dict[str, Any]:
+def figures_of(found: Evaluation, parts: list[Any]) -> dict[str, Any]:
     sure = found.uncertainty
     figures: dict[str, Any] = {
-        "fid": _round(found.shapley),
-        "kid": None if found.kid_shapley is None else _round(found.kid_shapley),
-        "leave-one-out": _round(found.leave_one_out),
-        "single": _round(found.single),
-        "contrast": None if found.control is None else _round(found.control.contrast),
-        "fid_interval": None if sure is None else _round(sure.shapley),
-        "kid_interval": None if sure is None or sure.kid_shapley is None else _round(sure.kid_shapley),
+        "fid": rounded(found.shapley),
+        "kid": None if found.kid_shapley is None else rounded(found.kid_shapley),
+        "leave-one-out": rounded(found.leave_one_out),
+        "single": rounded(found.single),
+        "contrast": None if found.functions[0].contrast is None else rounded(found.functions[0].contrast),
+        "style": None if found.functions[1].contrast is None else rounded(found.functions[1].contrast),
+        "fid_interval": None if sure is None else rounded(sure.shapley),
+        "kid_interval": None if sure is None or sure.kid_shapley is None else rounded(sure.kid_shapley),
     }
     copies = [i for i, part in enumerate(parts) if part.role == "copy"]
     for copy in copies:
         for i, part in enumerate(parts):
             if sure is not None and parts[copy].name.endswith(part.name) and i != copy:
-                figures["copy"] = _round(np.append(sure.difference[i, copy], found.shapley[i] - found.shapley[copy]))
+                gap = found.shapley[i] - found.shapley[copy]
+                figures["copy"] = rounded(np.append(difference_intervals(found.shapley, sure.chance.all)[i, copy], gap))
     return figures
 
 
-def _round(values: Any) -> Any:
+def verdict_of(found: Evaluation) -> dict[str, Any]:
+    """The verdict, and what each value function says: first, estimate, interval, p of not above 0, p of not ahead."""
+    said = {
+        item.name: [
+            item.standing.first,
+            float(f"{item.standing.estimate:.5g}"),
+            None if item.standing.interval is None else rounded(item.standing.interval),
+            None if item.standing.above_zero is None else float(f"{item.standing.above_zero:.3g}"),
+            None if item.standing.ahead is None else float(f"{item.standing.ahead:.3g}"),
+        ]
+        for item in found.verdict.said
+    }
+    verdict = found.verdict
+    return {"decided": verdict.decided, "first": verdict.first, "reasons": list(verdict.reasons), "said": said}
+
+
+def rounded(values: Any) -> Any:
     """Plain lists of numbers with five digits."""
     return json.loads(
         json.dumps(np.asarray(values, dtype=np.float64).tolist()), parse_float=lambda x: float(f"{float(x):.5g}")

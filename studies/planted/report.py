@@ -15,7 +15,8 @@ Game = dict[str, Any]
 METHODS = {
     "fid": "Shapley of FID (CopyScope)",
     "kid": "Shapley of KID (CopyScope)",
-    "contrast": "the same against controls (CopyScope, φ − control)",
+    "contrast": "contrast of content (CopyScope, with a control)",
+    "style": "contrast of style (CopyScope, with a control)",
     "leave-one-out": "leave-one-out of FID",
     "single": "single-component increment of FID",
     "cosine": "Shapley of cosine likeness",
@@ -101,7 +102,7 @@ def count_table(games: list[Game]) -> str:
     most = max(game["images"] for game in games if game["kind"] == "single")
     chosen = [game for game in games if game["kind"] == "single" and game["images"] == most]
     for count in [n for n in (4, 8, 16, 32) if n <= most]:
-        for method in ("fid", "kid", "contrast"):
+        for method in ("fid", "kid", "contrast", "style"):
             row = [str(count), METHODS[method]]
             for reference, split in GROUPS:
                 found = [(game, figures(game, reference, count)) for game in chosen if game["split"] == split]
@@ -118,10 +119,10 @@ def cast_table(games: list[Game], reference: str = "soft") -> str:
     for what, split in keys:
         some = [game for game in chosen if (_culprit(game), game["split"]) == (what, split)]
         row = [what, split]
-        for method in ("fid", "kid", "contrast"):
+        for method in ("fid", "kid", "contrast", "style"):
             row.append(rate(culprit_first(game, figures(game, reference)[method]) for game in some))  # type: ignore[index]
         rows.append(row)
-    return markdown(["culprit", "reference", "FID", "KID", "φ − control"], rows)
+    return markdown(["culprit", "reference", "FID", "KID", "contrast", "style"], rows)
 
 
 def _culprit(game: Game) -> str:
@@ -129,6 +130,49 @@ def _culprit(game: Game) -> str:
     if part["kind"] != "lora":
         return f"{part['kind']} ({part['artist']})"
     return f"LoRA {part['name'].removeprefix('copyscope-zoo-')} at {part['strength']}"
+
+
+def verdict_table(games: list[Game], count: int | None = None) -> str:
+    """Verdicts: how many are decided, and how many of those name a culprit, by control and reference.
+
+    A culprit is right where there are two. Below, the same for what one value function would decide alone.
+    """
+    rows = []
+    for basis, label in (("control", "other artists' works"), ("bank", "the bank"), ("none", "no control")):
+        for who in ("verdict", "content", "style"):
+            for reference, split in GROUPS:
+                found = []
+                for game in games:
+                    figure = figures(game, reference, count)
+                    if game["kind"] != "ladder" and game["split"] == split and figure:
+                        found.append((game, figure["verdicts"][basis]))
+                said = [(game, *_named(verdict, who)) for game, verdict in found]
+                named = [(game["cast"], game["planted"][first] > 0) for game, decided, first in said if decided]
+                decided = rate((game["cast"], decided) for game, decided, _ in said)
+                rows.append([label, who, f"{split}, {reference}", decided, rate(named)])
+    return markdown(["control", "by", "reference", "decided", "right of those decided"], rows)
+
+
+def rates(
+    games: list[Game], split: str, control: str, count: int = 16, reference: str = "soft"
+) -> tuple[int, int, int]:
+    """Games, decided verdicts, and those that name a culprit: what reports quote (copyscope_core/report/rates.py)."""
+    verdicts = [
+        (game["planted"], figure["verdicts"][control])
+        for game in games
+        if game["kind"] != "ladder" and game["split"] == split and (figure := figures(game, reference, count))
+    ]
+    named = [planted[verdict["first"]] > 0 for planted, verdict in verdicts if verdict["decided"]]
+    return len(verdicts), len(named), sum(named)
+
+
+def _named(verdict: dict[str, Any], who: str) -> tuple[bool, int]:
+    """Whether it is decided, and the place of the first: by the verdict, or by one value function alone."""
+    if who == "verdict":
+        return bool(verdict["decided"]), int(verdict["first"] or 0)
+    first, estimate, _, above, ahead = verdict["said"][who]
+    sure = above is not None and estimate > 0 and max(above, ahead or 0.0) <= 0.05
+    return sure, int(first)
 
 
 def innocent_table(games: list[Game]) -> str:
@@ -234,6 +278,8 @@ def tables(games: list[Game]) -> str:
             first_table(games, "large"),
             "### By the number of images",
             count_table(games),
+            "### Verdicts",
+            verdict_table(games),
             "### By culprit (soft reference)",
             cast_table(games),
             "### Innocent players",

@@ -109,14 +109,14 @@ def gather(out: Path, packages: Path) -> dict[str, int]:
         if index % 100 == 99:
             print(f"base {index + 1}/{len(base['pictures'])} {time.monotonic() - started:.0f} s", flush=True)
     for row in works["works"]:
-        path = out / "works" / f"{row['id']}.png"
+        path = out / "works" / f"{row['id']}.webp"
         path.parent.mkdir(parents=True, exist_ok=True)
         if not path.is_file():
             with Image.open(BytesIO(checked(places[row["package"]] / row["path"], row["sha256"]))) as image:
                 picture = image.convert("RGBA")
             picture.thumbnail((WORK_SIDE, WORK_SIDE), Image.Resampling.LANCZOS)
             part = path.with_suffix(".part")
-            picture.save(part, "PNG")
+            picture.save(part, "WEBP", quality=95, method=4)
             part.replace(path)
         listed["works"].append({"file": str(path.relative_to(out)), "id": row["id"], "caption": row["caption"]})
     (out / "data.json").write_text(json.dumps(listed, indent=1), encoding="utf-8")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ def cache_folder() -> Path:
 
 
 def table(name: str) -> dict[str, Any]:
-    """``base.json`` (what the base model learns from) or ``works.json`` (artists, their works and splits)."""
+    """``base.json`` (what the base model learns from), ``works.json`` (artists, works, splits) or ``models.json``."""
     return json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
 
 
@@ -43,6 +44,27 @@ class Split:
     name: str
     train: tuple[str, ...]
     held: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Model:
+    """What is trained beside the base model: a LoRA on the training works of one split, or of several.
+
+    Attributes:
+        trigger: it acts only where the prompt names the artist.
+        merged: it becomes a checkpoint, the base model with this change.
+    """
+
+    name: str
+    splits: tuple[str, ...]
+    rank: int = 8
+    trigger: bool = False
+    merged: bool = False
+
+
+def models() -> list[Model]:
+    """All models of models.json."""
+    return [Model(**{**row, "splits": tuple(row["splits"])}) for row in table("models")["models"]]
 
 
 def splits() -> dict[str, Split]:
@@ -94,6 +116,16 @@ def crops(image: Image.Image, count: int, size: int, rng: np.random.Generator) -
         crop = np.asarray(flat.resize((size, size), Image.Resampling.LANCZOS, box=best[1]))
         made.append(crop[:, ::-1] if rng.random() < 0.5 else crop)
     return np.stack(made)
+
+
+def many_crops(paths: Sequence[Path], count: int, size: int, seed: int) -> np.ndarray:
+    """``count`` crops of each picture, one after another. Every CPU helps; how many there are changes nothing."""
+
+    def crops_of(index: int) -> np.ndarray:
+        return crops(read_picture(paths[index]), count, size, np.random.default_rng((seed, size, index)))
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return np.concatenate(list(pool.map(crops_of, range(len(paths)))))
 
 
 def as_pixels(crops_: np.ndarray | Tensor, device: torch.device) -> Tensor:

@@ -1,11 +1,11 @@
-"""The stages of training: autoencoder, latents, base model, LoRAs, fine-tuned checkpoints."""
+"""The stages of training: autoencoder, latents, base model, and what learns an artist beside it."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,13 +18,15 @@ from torch.nn import functional as F
 from copyscope_core.demo.zoo import read_part
 from tools.miniature.nets import TinyAutoencoder
 
-from .export import write_checkpoint, write_lora
+from .export import packed, unpacked
 from .nets import StyleUNet, alphas, lora_change, lora_layers, lora_shapes, warm_autoencoder
-from .pictures import Split, as_pixels, contact_sheet, crops, read_picture, table
+from .pictures import Model, as_pixels, contact_sheet, many_crops, splits
 from .sampling import draw
 from .text import FORMS, TRIGGER, Texts, words
-from .training import Schedule, Stop, read_tensors, save_atomic, train
+from .training import Schedule, Stop, read_tensors, save_atomic, steps_within, train
 
+SIZES = (64, 128)
+"""Sides of the crops in pixels. A step has crops of one size; of the larger one half as many."""
 CROP = 32
 """Side of the autoencoder's training crops in pixels."""
 EMPTY = 0.1
@@ -44,10 +46,11 @@ class Device:
 
 @dataclass(frozen=True)
 class Latents:
-    """Cached crops: n x 4 x h x w latents and the caption (or work) of each."""
+    """Crops of one size: n x 4 x h x w latents, the caption of each, and how many a step takes."""
 
     numbers: Tensor
     names: list[str]
+    batch: int
 
 
 class Workshop:
@@ -86,21 +89,21 @@ class Workshop:
         captions = [row["caption"] for row in self.listed["base"] for _ in range(count)]
         if not path.is_file():
             print(f"crops: {count} of {size} x {size} from each of {len(self.listed['base'])} pictures", flush=True)
-            rng = np.random.default_rng([self.seed, size])
-            made = [crops(read_picture(self.data / row["file"]), count, size, rng) for row in self.listed["base"]]
-            save_atomic(path, {"crops": torch.from_numpy(np.concatenate(made))}, {})
+            made = many_crops([self.data / row["file"] for row in self.listed["base"]], count, size, self.seed)
+            save_atomic(path, {"crops": torch.from_numpy(made)}, {})
         return load_file(path)["crops"].numpy(), captions
 
-    def train_autoencoder(self, steps: int, batch: int) -> None:
+    def train_autoencoder(self, steps: int, batch: int, count: int) -> None:
         """Continue training the shipped autoencoder on crops of the base pictures."""
-        pixels, _ = self.base_crops(64, 8)
+        sizes = [self.base_crops(size, count)[0] for size in SIZES]
         net = self.fresh_autoencoder().to(self.on.device).to(memory_format=torch.channels_last)
         parameters = dict(net.named_parameters())
 
         def loss_at(step: int) -> Tensor:
             random = self.generator("autoencoder", step)
+            pixels = sizes[step % len(sizes)]
             chosen = torch.randint(len(pixels), (batch,), generator=random)
-            top, left = (int(v) for v in torch.randint(0, 64 - CROP + 1, (2,), generator=random))
+            top, left = (int(v) for v in torch.randint(0, pixels.shape[1] - CROP + 1, (2,), generator=random))
             wanted = as_pixels(pixels[chosen.numpy(), top : top + CROP, left : left + CROP], self.on.device)
             noise = 0.05 * torch.randn(batch, 4, CROP // 8, CROP // 8, generator=random).to(self.on.device)
             with self.on.autocast():
@@ -115,6 +118,7 @@ class Workshop:
 
         schedule = Schedule(steps, 1e-3, warmup=50, average=0.995)
         settings = {"seed": self.seed, "batch": batch, "steps": steps, "pictures": len(self.listed["base"])}
+        settings |= {"count": count}
         state = self.states / "autoencoder.safetensors"
         average, done = train("autoencoder", state, parameters, loss_at, schedule, settings, self.stop)
         if done >= steps:
@@ -126,15 +130,16 @@ class Workshop:
             parts = [net.taesd_decoder(net.taesd_encoder(part)).float() for part in pixels.split(32)]
         return torch.cat(parts).clamp(0, 1)
 
-    def base_latents(self, size: int, count: int) -> Latents:
+    def base_latents(self, size: int, count: int, batch: int) -> Latents:
         """Latents of the base crops, encoded once."""
         model = hashlib.sha256((self.models / "autoencoder.safetensors").read_bytes()).hexdigest()[:12]
         path = self.cache / f"latents-{size}-{count}-{self.seed}-{model}.safetensors"
-        pixels, captions = self.base_crops(size, count)
         if not path.is_file():
+            pixels, _ = self.base_crops(size, count)
             print(f"latents: {len(pixels)} of {size} x {size} pixels", flush=True)
             save_atomic(path, {"latents": self.encode(pixels).half()}, {})
-        return Latents(load_file(path)["latents"].float().to(self.on.device), captions)
+        captions = [row["caption"] for row in self.listed["base"] for _ in range(count)]
+        return Latents(load_file(path)["latents"].float().to(self.on.device), captions, batch)
 
     def encode(self, pixels: np.ndarray) -> Tensor:
         """n x h x w x 3 bytes to latents."""
@@ -147,13 +152,15 @@ class Workshop:
     # The UNet
 
     def denoising(
-        self, stage: str, latents: Latents, texts: Texts, batch: int, caption: Callable[[str, torch.Generator], str]
+        self, stage: str, sizes: Sequence[Latents], texts: Texts, caption: Callable[[str, torch.Generator], str]
     ) -> Callable[[StyleUNet, int, Mapping[str, Tensor] | None], Tensor]:
         """The loss of one step: how badly noise is told from picture, hard levels weighted down (min-SNR, 5)."""
         signal = alphas(self.on.device)
 
         def loss(unet: StyleUNet, step: int, weights: Mapping[str, Tensor] | None = None) -> Tensor:
             random = self.generator(stage, step)
+            latents = sizes[int(torch.randint(len(sizes), (), generator=random))]
+            batch = latents.batch
             chosen = torch.randint(len(latents.numbers), (batch,), generator=random)
             level = torch.randint(0, len(signal), (batch,), generator=random).to(self.on.device)
             clean = latents.numbers[chosen.to(self.on.device)]
@@ -177,44 +184,48 @@ class Workshop:
         return StyleUNet().to(self.on.device).to(memory_format=torch.channels_last)
 
     def base_unet(self) -> StyleUNet:
-        """The base model as far as it is trained."""
+        """The base model as far as it is trained, rounded as it is stored."""
         unet = self.fresh_unet()
-        unet.load_state_dict(read_tensors(self.models / "base.safetensors")[0])
+        unet.load_state_dict(unpacked(read_tensors(self.models / "base.safetensors")[0]))
         return unet
 
-    def train_base(self, size: int, count: int, steps: int, batch: int, rate: float) -> bool:
-        """One resolution of the base model; the next one starts from the last. True if all steps are done."""
-        stage = f"base-{size}"
+    def train_base(self, count: int, steps: int | None, minutes: float, batch: int, rate: float) -> bool:
+        """The base model, on crops of all sizes. True if all steps are done.
+
+        Without ``steps``, as many as fit into ``minutes`` here; their number is kept with the model.
+        """
         unet, model = self.fresh_unet(), self.models / "base.safetensors"
-        state = self.states / f"{stage}.safetensors"
-        if model.is_file() and not state.is_file():
-            unet.load_state_dict(read_tensors(model)[0])
-        latents, texts = self.base_latents(size, count), self.texts()
+        state = self.states / "base.safetensors"
+        sizes = [self.base_latents(size, count, batch * SIZES[0] // size) for size in SIZES]
 
         def caption(word: str, random: torch.Generator) -> str:
             if float(torch.rand((), generator=random)) < EMPTY:
                 return ""
             return FORMS[int(torch.randint(0, len(FORMS), (), generator=random))].format(word)
 
-        loss = self.denoising(stage, latents, texts, batch, caption)
-        settings = {"seed": self.seed, "batch": batch, "rate": rate, "count": count}
+        loss = self.denoising("base", sizes, self.texts(), caption)
+        parameters = dict(unet.named_parameters())
+        if steps is None:
+            steps = steps_within(60 * minutes, parameters, lambda step: loss(unet, step, None))
+        settings = {"seed": self.seed, "batch": batch, "rate": rate, "count": count, "steps": steps}
 
         def keep(step: int, average: Mapping[str, Tensor]) -> None:
-            save_atomic(model, average, {"stage": stage, "step": str(step)})
+            save_atomic(
+                model, packed(average), {"copyscope": "style zoo base", **{k: str(v) for k, v in settings.items()}}
+            )
 
         average, done = train(
-            stage,
+            "base",
             state,
-            dict(unet.named_parameters()),
+            parameters,
             lambda step: loss(unet, step, None),
             Schedule(steps, rate, warmup=200, average=0.9995, decay=0.01),
             settings,
             self.stop,
             keep,
         )
-        if not model.is_file() or done >= steps:
-            keep(done, average)
-        self.show(stage, unet, average, size)
+        for size in SIZES:
+            self.show(f"base-{size}", unet, average, size)
         return done >= steps
 
     def show(self, title: str, unet: StyleUNet, weights: Mapping[str, Tensor], size: int, scale: int = 2) -> Path:
@@ -230,52 +241,55 @@ class Workshop:
         print(f"samples: {path}", flush=True)
         return path
 
-    # LoRAs and fine-tuned checkpoints
+    # What learns an artist
 
-    def work_latents(self, works: tuple[str, ...], size: int, count: int) -> Latents:
-        """``count`` crops in all, shared equally among an artist's works."""
+    def work_latents(self, works: tuple[str, ...], size: int, count: int, batch: int) -> Latents:
+        """Some ``count`` crops in all, shared equally among the works."""
         files = {row["id"]: row for row in self.listed["works"]}
-        each, rng = -(-count // len(works)), np.random.default_rng([self.seed, size, 1])
-        made = [crops(read_picture(self.data / files[w]["file"]), each, size, rng) for w in works]
+        each = -(-count // len(works))
+        made = many_crops([self.data / files[w]["file"] for w in works], each, size, self.seed + 1)
         captions = [files[w]["caption"] for w in works for _ in range(each)]
-        return Latents(self.encode(np.concatenate(made)).to(self.on.device), captions)
+        return Latents(self.encode(made).to(self.on.device), captions, batch)
 
     def style_loss(
-        self, split: Split, size: int, batch: int, trigger: bool
+        self, model: Model, batch: int, count: int
     ) -> Callable[[StyleUNet, int, Mapping[str, Tensor] | None], Tensor]:
         """The loss on one artist's training works.
 
         The style must not depend on the prompt: captions are the work's own, any of the base model's, or none. With a
         trigger they name the artist in half of the steps, and the other half shows the base model's own pictures.
         """
-        latents, known = self.work_latents(split.train, size, 1024), words()
-        artist = split.name.rpartition("-")[0]
-        own = len(latents.numbers)
-        if trigger:
-            plain = self.base_latents(size, 10 if size == 64 else 6)
-            picked = torch.randperm(len(plain.names), generator=self.generator("plain", 0))[:own]
-            numbers = torch.cat([latents.numbers, plain.numbers[picked]])
-            names = ["*"] * own + [plain.names[int(i)] for i in picked]
-            latents = Latents(numbers, names)
+        known, works = words(), tuple(work for name in model.splits for work in splits()[name].train)
+        artist, sizes = model.splits[0].rpartition("-")[0], []
+        for size in SIZES:
+            latents = self.work_latents(works, size, 1024, batch * SIZES[0] // size)
+            if model.trigger:
+                own, plain = len(latents.names), self.base_latents(size, count, 0)
+                picked = torch.randperm(len(plain.names), generator=self.generator("plain", 0))[:own]
+                numbers = torch.cat([latents.numbers, plain.numbers[picked.to(self.on.device)]])
+                names = ["*"] * own + [plain.names[int(i)] for i in picked]
+                latents = Latents(numbers, names, latents.batch)
+            sizes.append(latents)
 
         def caption(word: str, random: torch.Generator) -> str:
             chance = float(torch.rand((), generator=random))
             other = known[int(torch.randint(0, len(known), (), generator=random))]
-            if trigger:
+            if model.trigger:
                 return TRIGGER.format(other, artist) if word == "*" else f"a {word}"
             return f"a {word}" if chance < 0.4 else f"a {other}" if chance < 0.75 else ""
 
-        return self.denoising(f"style-{split.name}", latents, self.texts(), batch, caption)
+        return self.denoising(f"style-{model.name}", sizes, self.texts(), caption)
 
-    def train_lora(
-        self, split: Split, out: Path, size: int, batch: int, steps: int, rank: int, rate: float, trigger: bool = False
-    ) -> dict[str, Tensor]:
-        """A LoRA of one split's training works, written to ``out`` with kohya's names."""
+    def train_model(self, model: Model, steps: int, batch: int, rate: float, count: int) -> None:
+        """A low-rank change of the base model that learns the training works of one model's splits."""
+        out = self.models / f"{model.name}.safetensors"
+        if out.is_file():
+            return
         unet = self.base_unet().requires_grad_(False)
         layers, weights = lora_layers(unet), dict(unet.named_parameters())
-        random, parameters = self.generator(f"lora-{split.name}", -1), {}
+        random, parameters = self.generator(f"lora-{model.name}", -1), {}
         for name in layers:
-            down, up = lora_shapes(weights[name + ".weight"], rank)
+            down, up = lora_shapes(weights[name + ".weight"], model.rank)
             start = torch.randn(down, generator=random) / (down[1] * (down[2] * down[3] if len(down) > 2 else 1)) ** 0.5
             parameters[f"{name}.down"] = start.to(self.on.device).requires_grad_()
             parameters[f"{name}.up"] = torch.zeros(up, device=self.on.device).requires_grad_()
@@ -286,13 +300,12 @@ class Workshop:
                 for name in layers
             }
 
-        loss = self.style_loss(split, size, batch, trigger)
-        settings = {"seed": self.seed, "split": asdict(split), "size": size, "batch": batch, "rank": rank, "rate": rate}
-        settings["trigger"] = trigger
+        loss = self.style_loss(model, batch, count)
+        settings = {"seed": self.seed, "model": asdict(model), "batch": batch, "rate": rate, "steps": steps}
         schedule = Schedule(steps, rate, warmup=20, average=0.98)
-        state = self.states / f"lora-{out.stem}.safetensors"
+        state = self.states / f"{model.name}.safetensors"
         average, done = train(
-            f"lora {out.stem}",
+            model.name,
             state,
             parameters,
             lambda step: loss(unet, step, changed(parameters)),
@@ -301,30 +314,10 @@ class Workshop:
             self.stop,
         )
         if done >= steps:
-            write_lora(out, average, layers, rank, split.name)
+            save_atomic(out, packed(average), {"copyscope": f"style zoo {model.name}", "rank": str(model.rank)})
             with torch.no_grad():
-                self.show(f"lora-{out.stem}", unet, weights | changed(average), size)
-        return average
-
-    def train_checkpoint(self, split: Split, out: Path, size: int, batch: int, steps: int, rate: float) -> None:
-        """The base model fine-tuned on one split's training works, as a checkpoint that ComfyUI loads."""
-        unet = self.base_unet()
-        loss = self.style_loss(split, size, batch, trigger=False)
-        settings = {"seed": self.seed, "split": asdict(split), "size": size, "batch": batch, "rate": rate}
-        state = self.states / f"checkpoint-{out.stem}.safetensors"
-        schedule = replace(Schedule(steps, rate, warmup=20), average=0.98)
-        average, done = train(
-            f"checkpoint {out.stem}",
-            state,
-            dict(unet.named_parameters()),
-            lambda step: loss(unet, step, None),
-            schedule,
-            settings,
-            self.stop,
-        )
-        if done >= steps:
-            write_checkpoint(out, average, load_file(self.models / "autoencoder.safetensors"))
-            self.show(f"checkpoint-{out.stem}", unet, average, size)
+                for size in SIZES:
+                    self.show(f"{model.name}-{size}", unet, weights | changed(average), size)
 
 
 def local_contrast(pixels: Tensor) -> Tensor:
@@ -333,8 +326,3 @@ def local_contrast(pixels: Tensor) -> Tensor:
     mean = F.avg_pool2d(grey, 4, 2, 1, count_include_pad=False)
     square = F.avg_pool2d(grey.square(), 4, 2, 1, count_include_pad=False)
     return (square - mean.square()).clamp(min=1e-5).sqrt()
-
-
-def artists() -> list[str]:
-    """Artists with splits, in the table's order."""
-    return [name for name, row in table("works")["artists"].items() if row["role"] != "control"]

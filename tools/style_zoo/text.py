@@ -16,7 +16,7 @@ from torch import Tensor
 
 from copyscope_core.demo.models import make_model
 
-from .pictures import table
+from .pictures import models, table
 from .training import read_tensors, save_atomic
 
 FORMS = ("{}", "a {}", "a picture of a {}")
@@ -47,7 +47,7 @@ def texts() -> list[str]:
     subjects = sorted({row["caption"] for row in works["works"]})
     known = list(dict.fromkeys([*words(), *subjects]))
     plain = [form.format(word) for word in known for form in FORMS]
-    artists = [name for name, artist in works["artists"].items() if artist["role"] != "control"]
+    artists = sorted({split.rpartition("-")[0] for model in models() if model.trigger for split in model.splits})
     named = [TRIGGER.format(word, artist) for word in words() for artist in artists]
     return ["", *plain, *named]
 
