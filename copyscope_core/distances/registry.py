@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..errors import CopyScopeError, GameError
 from .frechet import Frechet, covariance_factor, covariance_part, frechet_distance
-from .kernel import Kernel, gaussian_kernel, kernel_distance, kernel_value, polynomial_kernel
+from .kernel import Clips, Kernel, gaussian_kernel, kernel_distance, kernel_value, polynomial_kernel
 
 DistanceName = Literal["fid", "kid", "mmd", "fid_infinity"]
 
@@ -51,6 +51,9 @@ DISTANCES: dict[DistanceName, DistanceInfo] = {
     "fid_infinity": DistanceInfo("FID∞", "FID points", 1),
 }
 
+STYLE_INFO = DistanceInfo("KID of style", "style units", 3)
+"""How the style distance is shown; it stands beside the distance in use and cannot be chosen for it."""
+
 KERNELS: dict[DistanceName, Kernel] = {"kid": polynomial_kernel, "mmd": gaussian_kernel}
 """The kernels of the distances that have one."""
 
@@ -74,13 +77,15 @@ class Coalitions:
     Attributes:
         distinct: feature matrices (k, d) in float64.
         index: (2**n,) which of them each coalition has.
+        clips: the clip of each of the k images, the same in all coalitions; None: each is one of its own.
     """
 
     distinct: tuple[Floats, ...]
     index: NDArray[np.intp]
+    clips: Clips | None = None
 
     @classmethod
-    def of(cls, features: Sequence[Floats]) -> Coalitions:
+    def of(cls, features: Sequence[Floats], clips: Clips | None = None) -> Coalitions:
         """From the features of each coalition, by bitmask."""
         known: dict[tuple[tuple[int, ...], bytes], int] = {}
         distinct: list[Floats] = []
@@ -91,7 +96,7 @@ class Coalitions:
                 known[key] = len(distinct)
                 distinct.append(x)
             index.append(known[key])
-        return cls(tuple(distinct), np.array(index, dtype=np.intp))
+        return cls(tuple(distinct), np.array(index, dtype=np.intp), clips)
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,9 +131,10 @@ def measure_distances(coalitions: Coalitions, y: Floats, name: DistanceName) -> 
         GameError: there are too few images for ``fid_infinity``.
     """
     rows = []
+    clips = coalitions.clips
     for x in coalitions.distinct:
         frechet = frechet_distance(x, y)
-        kid, kid_part = kernel_distance(x, y), kernel_value(x, y)
+        kid, kid_part = kernel_distance(x, y, clips=clips), kernel_value(x, y, clips=clips)
         chosen: float | None
         part: float | None
         if name == "fid":
@@ -136,7 +142,7 @@ def measure_distances(coalitions: Coalitions, y: Floats, name: DistanceName) -> 
         elif name == "kid":
             chosen, part = kid, kid_part
         elif name == "mmd":
-            chosen, part = kernel_distance(x, y, gaussian_kernel), kernel_value(x, y, gaussian_kernel)
+            chosen, part = kernel_distance(x, y, gaussian_kernel, clips), kernel_value(x, y, gaussian_kernel, clips)
         else:
             chosen = part = frechet_infinity(x, y).distance
         rows.append((frechet.mean, frechet.covariance, kid, kid_part, chosen, part))

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..distances.registry import DISTANCES, KERNELS, DistanceName
-from ..features.extractor import INCEPTION_ID
+from ..features.extractor import INCEPTION_CONTENT_ID
 from .uncertainty import NoIntervalError, Uncertainty
 
 FEW_IMAGES = 50
@@ -38,8 +38,8 @@ class Caution:
 
 
 def extractor_cautions(extractor: str) -> list[Caution]:
-    """Features that are not FID's. ``extractor``: its id."""
-    if extractor == INCEPTION_ID:
+    """Content that is not FID's. ``extractor``: its id."""
+    if extractor.startswith(f"{INCEPTION_CONTENT_ID}."):
         return []
     return [
         Caution(
@@ -50,10 +50,18 @@ def extractor_cautions(extractor: str) -> list[Caution]:
     ]
 
 
-def count_cautions(counts: Sequence[int], reference_count: int, distance: DistanceName = "fid") -> list[Caution]:
-    """Too few images, or unequal numbers of them. ``counts``: images of each coalition."""
+def count_cautions(
+    counts: Sequence[int], reference_count: int, distance: DistanceName = "fid", clips: int | None = None
+) -> list[Caution]:
+    """Too few images, or unequal numbers of them.
+
+    Args:
+        counts: images of each coalition.
+        clips: how many clips they are frames of, which is then what counts; None: they are no frames.
+    """
     found = []
     low, high = min(counts), max(counts)
+    thing = "image" if clips is None else "clip"
     if low != high:
         found.append(
             Caution(
@@ -70,17 +78,18 @@ def count_cautions(counts: Sequence[int], reference_count: int, distance: Distan
                 "near the images are to this one work, not to an artist's style, and KID is not defined.",
             )
         )
-    if low == 1:
+    alone = low if clips is None else clips
+    if alone == 1:
         found.append(
             Caution(
                 "one_image",
-                "A combination has a single image, so nothing is known about how its images vary, and KID is "
+                f"A combination has a single {thing}, so nothing is known about how its {thing}s vary, and KID is "
                 "undefined; run more seeds.",
             )
         )
     few = [
         f"{count} {what}"
-        for count, what in ((low, "images a combination"), (reference_count, "reference images"))
+        for count, what in ((alone, f"{thing}s a combination"), (reference_count, "reference images"))
         if 1 < count < FEW_IMAGES
     ]
     if few:

@@ -12,16 +12,21 @@ from typing import get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from ..distances.kernel import Clips, Kernel
 from ..distances.registry import Coalitions, DistanceName, Distances, check_table, measure_distances
 from ..errors import GameError
+from ..features.views import CONTENT
 from ..game.choose import MOST_SAMPLED
 from ..game.design import Design, Exact, membership
 from ..game.interactions import MOST_PLAYERS, Members, interaction_index, n_shapley, pair_interactions
 from ..game.shapley import ablation, check_efficiency, shares
-from ..game.statistics import intervals
+from ..game.statistics import LEVEL, intervals
 from ..game.table import MAX_PLAYERS, check_players, coalition_label, require_measured
 from .cautions import Caution, count_cautions, covariance_cautions, effect_cautions, interval_cautions
+from .contrast import kernel_of
 from .uncertainty import Estimates, NoIntervalError, Uncertainty, resample, same_seeds
+from .value_functions import Sides, ValueFunction, kernel_function, style_kernel, value_function
+from .verdict import Said, Verdict, decide
 
 __all__ = ["Caution", "Control", "DistanceName", "Evaluation", "evaluate", "find_no_effect"]
 
@@ -35,15 +40,10 @@ class Control:
     Attributes:
         count: how many control images.
         distance: (K,) distances of the coalitions to them, NaN where undefined; in the distance in use.
-        shapley: (n,) φ against the control.
-        contrast: (n,) φ against the reference − φ against the control: how much more a player moves the images towards
-            this reference than towards such images at large.
     """
 
     count: int
     distance: Floats
-    shapley: Floats
-    contrast: Floats
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +64,8 @@ class Evaluation:
         counts: (K,) images of each coalition.
         values: (K,) v(S) = d(∅) − d(S).
         shapley: (n,) φ of v, or its estimate.
-        sampling: (n, 2) 95% interval of φ for the choice of coalitions alone; None where φ is exact.
+        level: two-sided confidence level of all intervals.
+        sampling: (n, 2) interval of φ for the choice of coalitions alone; None where φ is exact.
         shapley_mean, shapley_covariance: (n,) its parts from the two parts of d²; None unless FID is in use.
         share: (n,) φ/Σ|φ|, or None where every φ is 0.
         leave_one_out: (n,) v(N) − v(N∖i).
@@ -83,7 +84,9 @@ class Evaluation:
         group_shapley, group_share: (m,) φ of the design's groups, their members' together, and φ/Σ|φ| over groups (None
             where all are 0); both None where players are not grouped.
         uncertainty: intervals, or None; ``no_interval`` then says why, in a sentence.
-        control: the same against the control images, or None.
+        control: the coalitions' distances to the control images, or None.
+        functions: what each value function says of every player, content first.
+        verdict: the answer.
     """
 
     players: tuple[str, ...]
@@ -97,6 +100,7 @@ class Evaluation:
     counts: tuple[int, ...]
     values: Floats
     shapley: Floats
+    level: float
     sampling: Floats | None
     shapley_mean: Floats | None
     shapley_covariance: Floats | None
@@ -116,6 +120,8 @@ class Evaluation:
     uncertainty: Uncertainty | None
     no_interval: str
     control: Control | None
+    functions: tuple[ValueFunction, ...]
+    verdict: Verdict
 
     @property
     def masks(self) -> tuple[int, ...]:
@@ -137,6 +143,10 @@ def evaluate(
     control: NDArray[np.floating] | None = None,
     distance: DistanceName = "fid",
     design: Design | None = None,
+    views: Mapping[str, slice] | None = None,
+    preprocessing: str = "",
+    clips: bool = False,
+    level: float = LEVEL,
 ) -> Evaluation:
     """Measure coalitions against the reference and divide the change among the players.
 
@@ -152,14 +162,20 @@ def evaluate(
         control: (c, d) features of unrelated images of the same kind.
         distance: what v(S) is made of.
         design: which coalitions are measured; None: all 2**n.
+        views: columns of the features by value function, ``content`` among them; None: all are content.
+        preprocessing: id of the features, which decides the kernel of style.
+        clips: the images of one seed are frames of one clip, no images of their own: they make no pairs of a kernel
+            distance, and cautions count clips.
+        level: of every interval, and of what the verdict takes to be no chance.
 
     Raises:
         GameError: coalitions are missing (named); an array is empty, of the wrong shape, or not finite; the distance
-            is not defined for so few images.
+            is not defined for so few images; frames of clips have no seeds, or others in other coalitions.
     """
     if distance not in get_args(DistanceName):
         raise GameError(f"There is no distance “{distance}”; choose one of {', '.join(get_args(DistanceName))}.")
     names = check_players(players, MAX_PLAYERS if design is None else MOST_SAMPLED)
+    views = {CONTENT: slice(None)} if views is None else views
     design = design or Exact(len(names))
     require_measured(features, design.masks, names)
     ref = check_table(reference, "the reference images", None)
@@ -169,8 +185,11 @@ def evaluate(
         for mask in design.masks
     ]
     counts = tuple(len(x) for x in tables)
-    coalitions = Coalitions.of(tables)
-    measured = measure_distances(coalitions, ref, distance)
+    clip_of = _clips(seeds, design.masks) if clips else None
+    kernels = {name: kernel_of(distance) if name == CONTENT else style_kernel(preprocessing) for name in views}
+    seen = {name: _sides(columns, kernels[name], tables, ref, unrelated, clip_of) for name, columns in views.items()}
+    coalitions, works = seen[CONTENT].coalitions, seen[CONTENT].reference
+    measured = measure_distances(coalitions, works, distance)
     part = _defined(measured, distance)
     values = part[0] - part
     phi = design.shapley(values)
@@ -181,28 +200,30 @@ def evaluate(
     kid_values = None if np.isnan(measured.kid_part).any() else measured.kid_part[0] - measured.kid_part
     whole = isinstance(design, Exact)
     pairs = pair_interactions(values) if whole and len(names) <= MOST_PLAYERS else None
-    control_values, compared = None, None
-    if unrelated is not None:
-        against = measure_distances(coalitions, unrelated, distance)
-        control_part = _defined(against, distance)
-        control_values = control_part[0] - control_part
-        control_phi = design.shapley(control_values)
-        compared = Control(len(unrelated), against.chosen, control_phi, phi - control_phi)
     mean_phi = covariance_phi = None
     if distance == "fid":
         mean_phi = design.shapley(measured.mean[0] - measured.mean)
         covariance_phi = design.shapley(measured.covariance[0] - measured.covariance)
     no_effect = None if pixel_hashes is None else find_no_effect(names, pixel_hashes, design)
 
-    uncertainty, reason = None, None
+    images, uncertainty, reason = None, None, None
     try:
         images = same_seeds(seeds, design.masks, counts)
-        estimates = Estimates(values, measured.fid, kid_values, pairs, control_values)
-        uncertainty = resample(coalitions, images, ref, unrelated, distance, design, estimates)
+        estimates = Estimates(values, measured.fid, kid_values, pairs)
+        uncertainty = resample(coalitions, images, works, distance, design, estimates, level)
     except NoIntervalError as error:
         reason = error
+    of_phi = None if uncertainty is None else uncertainty.chance
+    functions = [value_function(CONTENT, seen[CONTENT], design, images, phi, of_phi, level)]
+    functions += [kernel_function(name, seen[name], design, images, level) for name in seen if name != CONTENT]
+    verdict = decide(
+        [Said(item.name, item.standing) for item in functions if item.standing is not None],
+        "shapley" if unrelated is None else "contrast",
+        one_seed=reason is not None and reason.code == "one_seed",
+        changes=bool(np.any(phi)),
+    )
     warnings = (
-        *count_cautions(counts, len(ref), distance),
+        *count_cautions(counts, len(ref), distance, None if clip_of is None else len(np.unique(clip_of))),
         *interval_cautions(uncertainty, None if seeds is None else reason),
         *effect_cautions(names, share, no_effect),
         *covariance_cautions(names, share, mean_phi, covariance_phi),
@@ -219,7 +240,8 @@ def evaluate(
         counts=counts,
         values=values,
         shapley=phi,
-        sampling=intervals(phi, chance) if chance else None,
+        level=level,
+        sampling=intervals(phi, chance, level) if chance else None,
         shapley_mean=mean_phi,
         shapley_covariance=covariance_phi,
         share=share,
@@ -237,7 +259,13 @@ def evaluate(
         group_share=None if grouped is None else shares(grouped),
         uncertainty=uncertainty,
         no_interval="" if reason is None else str(reason),
-        control=compared,
+        control=(
+            None
+            if unrelated is None
+            else Control(len(unrelated), measure_distances(coalitions, unrelated[:, views[CONTENT]], distance).chosen)
+        ),
+        functions=tuple(functions),
+        verdict=verdict,
     )
 
 
@@ -265,6 +293,32 @@ def find_no_effect(
         )
         for bit in range(len(players))
     )
+
+
+def _sides(
+    columns: slice,
+    kernel: Kernel,
+    tables: Sequence[Floats],
+    reference: Floats,
+    control: Floats | None,
+    clips: Clips | None,
+) -> Sides:
+    """What one value function sees."""
+    return Sides(
+        Coalitions.of([np.ascontiguousarray(table[:, columns]) for table in tables], clips),
+        reference[:, columns],
+        None if control is None else control[:, columns],
+        kernel,
+    )
+
+
+def _clips(seeds: Mapping[int, Sequence[int | None]] | None, masks: Sequence[int]) -> Clips:
+    """The clip of each image, (k,): the place of its seed. Raises GameError where coalitions have other seeds."""
+    rows = {tuple((seeds or {}).get(mask, ())) for mask in masks}
+    row = rows.pop()
+    if rows or not row or None in row:
+        raise GameError("Frames of clips need their seeds, the same, with as many frames each, in every coalition.")
+    return np.array([row.index(seed) for seed in row], dtype=np.intp)
 
 
 def _leave_one_out(design: Design, values: Floats) -> Floats:

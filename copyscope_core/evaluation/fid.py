@@ -10,6 +10,7 @@ from ..distances.frechet import frechet_distance
 from ..distances.kernel import kernel_distance
 from ..features.choose import choose_extractor
 from ..features.extractor import INCEPTION_ID, FeatureCache
+from ..features.views import CONTENT, views_of
 from ..files.image_sets import ImageSet, read_image_set
 from ..observer import Observer, Quiet
 from .cautions import FEW_IMAGES
@@ -71,7 +72,7 @@ def fid(
     Args:
         a: a folder, a list of images (of Pillow, files, or uint8 arrays (H, W, 3)), or a uint8 array (N, H, W, 3).
         b: the same.
-        features: ``"inception"``, the folder of a local CLIP, SigLIP or DINOv2 model, or a `FeatureExtractor`.
+        features: ``"inception"``, the folder of a local CLIP, SigLIP or DINO model, or a `FeatureExtractor`.
         device: where the network runs, as torch names it; None: a CUDA GPU if there is one, else the CPU.
         observer: told about progress.
 
@@ -86,7 +87,7 @@ def fid(
     for side, (source, images) in zip(("first", "second"), sets, strict=True):
         name = os.fspath(source) if isinstance(source, str | os.PathLike) else f"the {side} images"
         shown.stage(f"Features of {name}", len(images))
-        rows.append(cache.features(images, lambda done, _: shown.step(done)))
+        rows.append(cache.features(images, lambda done, _: shown.step(done))[:, views_of(cache.extractor)[CONTENT]])
     x, y = rows
     distance = frechet_distance(x, y)
     return FidResult(

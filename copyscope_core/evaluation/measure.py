@@ -8,18 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..controls.bank import ControlBank
 from ..distances.registry import INFINITY_IMAGES
 from ..errors import GameError, ImageError
 from ..features.extractor import FeatureCache
+from ..features.views import CONTENT, views_of
 from ..files.images import ImageFile, in_threads
 from ..files.pixels import Pixels, describe_defects, match_record, match_reference, pixel_hash
 from ..game.coalitions import label
 from ..game.design import Design, Exact
+from ..game.statistics import LEVEL
+from .bank_control import bank_control
 from .cautions import extractor_cautions
 from .evaluate import Caution, DistanceName, Evaluation, evaluate
 
@@ -50,6 +54,19 @@ class Measurement:
     reference_features: NDArray[np.float32]
 
 
+class GeneratedImage(NamedTuple):
+    """An image of a coalition.
+
+    Attributes:
+        seed: its offset; None: unknown.
+        frame: its place in the clip that its seed gave, from 0; None: it is an image of its own.
+    """
+
+    image: ImageFile
+    seed: int | None
+    frame: int | None = None
+
+
 @dataclass(frozen=True)
 class Works:
     """What coalitions are compared with.
@@ -57,10 +74,12 @@ class Works:
     Attributes:
         reference: the rights holder's images.
         control: unrelated images of the same kind; empty: none.
+        bank: where the control comes from that is not given; None: then there is none.
     """
 
     reference: Sequence[ImageFile]
     control: Sequence[ImageFile] = ()
+    bank: ControlBank | None = None
 
 
 @dataclass(frozen=True)
@@ -82,7 +101,7 @@ class ImageSummary:
 
 def measure(
     names: Sequence[str],
-    load: Callable[[int], Sequence[tuple[ImageFile, int | None]]],
+    load: Callable[[int], Sequence[GeneratedImage]],
     works: Works,
     cache: FeatureCache,
     progress: Progress | None = None,
@@ -90,18 +109,22 @@ def measure(
     distance: DistanceName = "fid",
     design: Design | None = None,
     summaries: dict[int, ImageSummary] | None = None,
+    bank_progress: Progress | None = None,
+    level: float = LEVEL,
 ) -> Measurement:
     """Measure coalitions against the reference.
 
     Args:
         names: the players.
-        load: gives a coalition's images, each with its seed offset (None: unknown), in the order of the seeds.
+        load: gives a coalition's images in the order of the seeds.
         works: reference and control; brought to the generated images' size and aspect.
         cache: features by pixel hash.
         distance: what v(S) is made of.
         design: which coalitions; None: all 2ⁿ.
         summaries: of coalitions that an earlier call has read, by mask, which are not loaded again; those that this
             call reads are added.
+        bank_progress: told of the control bank's pictures, where their features are not known on this machine yet.
+        level: of every interval.
 
     Raises:
         GameError: the distance is not defined for so few images.
@@ -119,10 +142,12 @@ def measure(
     found = {mask: known[mask] for mask in reversed(design.masks)}
     width, height = size or (0, 0)
     reference_record, reference_features = _matched(works.reference, width, height, cache)
-    control_record, control_features = _matched(works.control, width, height, cache) if works.control else (None, None)
-    records = {}
+    control_record, control_features = _control(works, reference_features, width, height, cache, bank_progress)
+    clips = any(record["frame"] is not None for item in found.values() for record in item.records)
+    records, views = {}, views_of(cache.extractor)
+    content = views[CONTENT]
     for mask, item in found.items():
-        places, distances = nearest_references(item.features, reference_features)
+        places, distances = nearest_references(item.features[:, content], reference_features[:, content])
         records[mask] = [
             {**row, "nearest": int(place), "nearest_distance": float(away)}
             for row, place, away in zip(item.records, places, distances, strict=True)
@@ -137,6 +162,10 @@ def measure(
             control=control_features,
             distance=distance,
             design=design,
+            views=views,
+            preprocessing=cache.extractor.id,
+            clips=clips,
+            level=level,
         ),
         reference_record,
         records,
@@ -150,13 +179,14 @@ def measure(
 
 
 def _summarise(
-    images: Sequence[tuple[ImageFile, int | None]], coalition: str, cache: FeatureCache, distance: DistanceName
+    images: Sequence[GeneratedImage], coalition: str, cache: FeatureCache, distance: DistanceName
 ) -> ImageSummary:
     """Read a coalition's images: their features, and what reports say of them."""
     if not images:
         raise ImageError(f"The coalition {coalition} has no images.")
-    check_images(distance, len(images), f"the coalition {coalition} has {len(images):,}")
-    sizes = {(image.pixels.shape[1], image.pixels.shape[0]): image for image, _ in images}
+    clips = len({item.seed for item in images}) if any(item.frame is not None for item in images) else None
+    check_images(distance, len(images), f"the coalition {coalition} has {clips or len(images):,}", clips)
+    sizes = {(item.image.pixels.shape[1], item.image.pixels.shape[0]): item.image for item in images}
     if len(sizes) > 1:
         (one, first), (other, second) = list(sizes.items())[:2]
         raise ImageError(
@@ -165,24 +195,35 @@ def _summarise(
         )
     return ImageSummary(
         next(iter(sizes)),
-        cache.features([image for image, _ in images]),
-        tuple(image_record(image.name, image.pixel_sha256, image.file_sha256, seed) for image, seed in images),
+        cache.features([item.image for item in images]),
         tuple(
-            f"{coalition}, {image.name if seed is None else f'seed +{seed}'} {defect}"
-            for image, seed in images
+            image_record(image.name, image.pixel_sha256, image.file_sha256, seed, frame)
+            for image, seed, frame in images
+        ),
+        tuple(
+            f"{coalition}, {image.name if seed is None else image_label(seed, frame)} {defect}"
+            for image, seed, frame in images
             for defect in describe_defects(image.pixels)
         ),
     )
 
 
-def image_record(file: str, pixel_sha256: str, file_sha256: str, seed: int | None) -> dict[str, Any]:
+def image_record(
+    file: str, pixel_sha256: str, file_sha256: str, seed: int | None, frame: int | None = None
+) -> dict[str, Any]:
     """An image as ``report.schema.ImageRecord`` reads it.
 
     Args:
         file: its place in the coalitions' folder.
         seed: its offset.
+        frame: its place in its clip, from 0; None: it is an image of its own.
     """
-    return {"file": file, "pixel_sha256": pixel_sha256, "sha256": file_sha256, "seed": seed}
+    return {"file": file, "pixel_sha256": pixel_sha256, "sha256": file_sha256, "seed": seed, "frame": frame}
+
+
+def image_label(seed: int, frame: int | None) -> str:
+    """How messages call an image; frames are counted from 1."""
+    return f"seed +{seed}" if frame is None else f"seed +{seed}, frame {frame + 1},"
 
 
 def known_summary(
@@ -207,29 +248,35 @@ def known_summary(
         np.stack(rows),
         tuple(record for record, _, _ in images),
         tuple(
-            f"{coalition}, seed +{record['seed']} {defect}" for record, _, defects in images for defect in defects or ()
+            f"{coalition}, {image_label(record['seed'], record['frame'])} {defect}"
+            for record, _, defects in images
+            for defect in defects or ()
         ),
     )
 
 
-def check_images(distance: DistanceName, images: int, which: str) -> None:
+def check_images(distance: DistanceName, images: int, which: str, clips: int | None = None) -> None:
     """Refuse a distance that is not defined for so few images, before they are made or their features computed.
 
     Args:
         images: how many a coalition has.
-        which: the same as a clause, with what they come from.
+        which: the number, of clips where they are frames, as a clause with what it comes from.
+        clips: how many clips they are frames of; None: they are no frames.
 
     Raises:
         GameError: there are too few.
     """
+    if distance == "fid_infinity" and clips is not None:
+        raise GameError("The distance fid_infinity is not defined for frames of clips; use kid, or fid.")
     if distance == "fid_infinity" and images < INFINITY_IMAGES:
         raise GameError(
             f"The distance fid_infinity needs at least {INFINITY_IMAGES:,} images a combination, and {which}; "
             "use kid, which is unbiased for any number of images, or make more."
         )
-    if distance in ("kid", "mmd") and images < 2:
+    if distance in ("kid", "mmd") and (images if clips is None else clips) < 2:
+        thing = "images" if clips is None else "clips"
         raise GameError(
-            f"The distance {distance} needs at least 2 images a combination, and {which}; use fid, or make more."
+            f"The distance {distance} needs at least 2 {thing} a combination, and {which}; use fid, or make more."
         )
 
 
@@ -276,6 +323,23 @@ def _matched(
     return {"count": len(images), "images": records, "preprocessing": preprocessing}, features
 
 
+def _control(
+    works: Works,
+    reference_features: NDArray[np.float32],
+    width: int,
+    height: int,
+    cache: FeatureCache,
+    progress: Progress | None,
+) -> tuple[dict[str, Any] | None, NDArray[np.float32] | None]:
+    """The record of the control images and their features (c, d): those given, else the bank's; None: none."""
+    if works.control:
+        return _matched(works.control, width, height, cache)
+    if works.bank is None:
+        return None, None
+    chosen = bank_control(works.bank, works.reference, reference_features, (width, height), cache, progress)
+    return chosen.record, chosen.features
+
+
 def input_image_warnings(
     inputs: Mapping[str, ImageFile], reference: Sequence[ImageFile], cache: FeatureCache, measurement: Measurement
 ) -> list[Caution]:
@@ -286,8 +350,9 @@ def input_image_warnings(
     """
     shape = measurement.reference["preprocessing"]
     pixels = [match_reference(image.pixels, shape["width"], shape["height"]) for image in inputs.values()]
-    given = cache.features([(item, pixel_hash(item)) for item in pixels]).astype(np.float64)
-    known = measurement.reference_features.astype(np.float64)
+    content = views_of(cache.extractor)[CONTENT]
+    given = cache.features([(item, pixel_hash(item)) for item in pixels])[:, content].astype(np.float64)
+    known = measurement.reference_features[:, content].astype(np.float64)
     between = np.linalg.norm(known[:, None] - known[None], axis=2)
     limit = (
         between[np.triu_indices(len(known), 1)].min() if len(known) > 1 else np.sqrt(measurement.evaluation.mean[0]) / 2

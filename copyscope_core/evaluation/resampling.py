@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..distances.frechet import Matrix
-from ..distances.kernel import Kernel
+from ..distances.kernel import Clips, Kernel
 
 _NUMBERS = 1 << 21
 """Resamples are worked on in pieces of at most so many numbers (16 MiB)."""
@@ -48,9 +48,14 @@ def resampled_frechet(x: Matrix, y: Matrix, rows: Matrix | None = None, columns:
 
 
 def resampled_kernel(
-    x: Matrix, y: Matrix, kernel: Kernel, rows: Matrix | None = None, columns: Matrix | None = None
+    x: Matrix,
+    y: Matrix,
+    kernel: Kernel,
+    rows: Matrix | None = None,
+    columns: Matrix | None = None,
+    clips: Clips | None = None,
 ) -> Matrix:
-    """mean k(x, x′) − 2 mean k(x, y) of resamples, where x and x′ are different original images.
+    """mean k(x, x′) − 2 mean k(x, y) of resamples, where x and x′ are different original images, of different clips.
 
     Two copies of one image are no pair: their k(x, x) would put the bias back that KID is free of.
 
@@ -60,24 +65,31 @@ def resampled_kernel(
         kernel: k.
         rows: (R, n) weights of x's images, at least two of them positive in each resample; None: all 1.
         columns: (R, m) weights of y's images; None: all 1.
+        clips: the clip of each image of x; None: each is one of its own.
 
     Returns:
-        (R,); NaN where a resample holds one original image of x only.
+        (R,); NaN where a resample holds one original image, or one clip, of x only.
     """
     a = np.ones((1, len(x))) if rows is None else np.asarray(rows, dtype=np.float64)
     b = np.ones((1, len(y))) if columns is None else np.asarray(columns, dtype=np.float64)
+    of = np.arange(len(x)) if clips is None else clips
     within: Matrix = np.zeros(len(a))
     across: Matrix = np.zeros(max(len(a), len(b)))
     for start in range(0, len(x), _ROWS):
         stop = min(start + _ROWS, len(x))
         block = kernel(x[start:stop], x)
-        block[np.arange(stop - start), np.arange(start, stop)] = 0.0
+        block[of[start:stop, None] == of] = 0.0
         within += np.einsum("rn,rn->r", a[:, start:stop] @ block, a)
         across += np.einsum("rm,rm->r", *np.broadcast_arrays(a[:, start:stop] @ kernel(x[start:stop], y), b))
     total_a, total_b = a.sum(axis=1), b.sum(axis=1)
-    pairs = total_a**2 - (a * a).sum(axis=1)
+    pairs = total_a**2 - ((a if clips is None else _by_clip(a, clips)) ** 2).sum(axis=1)
     mean_within = np.divide(within, pairs, out=np.full_like(within, np.nan), where=pairs > 0)
     return np.asarray(mean_within - 2 * across / (total_a * total_b))
+
+
+def _by_clip(weights: Matrix, clips: Clips) -> Matrix:
+    """The weights (R, n) of the images of each clip together, (R, clips)."""
+    return np.asarray(weights @ (clips[:, None] == np.unique(clips)))
 
 
 def _moments(x: Matrix, weights: Matrix) -> tuple[Matrix, Matrix]:

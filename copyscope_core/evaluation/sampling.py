@@ -2,7 +2,8 @@
 
 A sample of coalitions grows by about a fifth at a time, where that narrows the widest interval most, until the budget
 is used up, every share's interval is narrow enough, or the seeds, not the choice of coalitions, make up nearly all of
-the interval.
+the interval. The smallest sample is never narrow enough: so few pairs look calm by chance too often, and stopping where
+they do is choosing by that chance (``studies/stopping.py``: intervals of eight players held the truth in 87%).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import Literal
 
 import numpy as np
 
+from ..game.choose import smallest_sample
 from ..game.design import Design
 from ..settings import AuditSettings
 from .evaluate import Evaluation
@@ -43,13 +45,17 @@ def _decide(evaluation: Evaluation, settings: AuditSettings) -> Design | Stop:
     if ends is None:
         return "target"  # all that the value needs was measured
     width = _width(evaluation)
-    if settings.target_width is not None and width is not None and width <= settings.target_width:
+    smallest = len(design.masks) <= len(smallest_sample(design.n, design.groups, settings.estimator).masks)
+    narrow = settings.target_width is not None and width is not None and width <= settings.target_width
+    if narrow and not smallest:
         return "target"
     found, player = evaluation.uncertainty, int((ends[:, 1] - ends[:, 0]).argmax())
     if found is not None and _span(ends[player]) < NEGLIGIBLE * _span(found.shapley[player]):
         return "chance"
     larger = design.grow(evaluation.values, player, growth(design, settings.budget or 0))
-    return "budget" if larger == design else larger
+    if larger != design:
+        return larger
+    return "target" if narrow else "budget"
 
 
 def _width(evaluation: Evaluation) -> float | None:

@@ -11,23 +11,24 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ..distances.kernel import Kernel, polynomial_kernel
 from ..distances.registry import KERNELS, Coalitions, DistanceName
 from ..game.design import Design, membership
 from ..game.interactions import pair_interactions
 from ..game.statistics import (
     FEW_GROUPS,
     LARGE,
+    LEVEL,
     MOST_GROUPS,
     Deletions,
     Source,
     deletions,
-    difference_intervals,
     intervals,
     joint_variance,
-    probability_largest,
     share_intervals,
 )
 from .resampling import resampled_frechet, resampled_kernel
+from .standing import Chance
 
 REFERENCE_IMAGES = 8
 """Fewer reference images are taken as they are: the interval is then for chance in the seeds alone."""
@@ -44,39 +45,32 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Uncertainty:
-    """95% intervals, [low, high] in the last axis, of the results of a game.
+    """Intervals, [low, high] in the last axis, of the results of a game.
 
     Attributes:
         shapley: (n, 2).
         share: (n, 2), or None where every φ is 0.
-        difference: (n, n, 2) of φᵢ − φⱼ.
-        probability_largest: (n,) how probable it is that the player's φ is the largest.
         group_shapley, group_share: (m, 2) of the design's groups; None where players are not grouped, or all φ are 0.
         pairs: (n, n, 2) of the interaction index of each pair; None for more than ``interactions.MOST_PLAYERS``.
         fid: (K, 2) of d².
         kid_shapley: (n, 2), or None where KID is not defined without some of the seeds.
-        control_shapley, contrast: (n, 2) of φ against the control and of φ − that; None without a control.
+        chance: where chance in φ comes from.
         seeds: how many there are.
         groups: how many parts of them were left out in turn.
         reference_groups: the same for the reference images; 0: taken as they are.
-        control_groups: the same for the control images.
     """
 
     shapley: Floats
     share: Floats | None
-    difference: Floats
-    probability_largest: Floats
     group_shapley: Floats | None
     group_share: Floats | None
     pairs: Floats | None
     fid: Floats
     kid_shapley: Floats | None
-    control_shapley: Floats | None
-    contrast: Floats | None
+    chance: Chance
     seeds: int
     groups: int
     reference_groups: int
-    control_groups: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +80,7 @@ class Estimates:
     Attributes:
         values: (K,) v(S) in the order of the design.
         fid: (K,) d²(S).
-        kid_values, control_values: (K,) v(S) by the kernel distance, and against the control; None: there are none.
+        kid_values: (K,) v(S) by the kernel distance, or None.
         pairs: (n, n) interaction index of each pair, or None.
     """
 
@@ -94,7 +88,6 @@ class Estimates:
     fid: Floats
     kid_values: Floats | None
     pairs: Floats | None
-    control_values: Floats | None
 
 
 class NoIntervalError(Exception):
@@ -124,6 +117,13 @@ class _Replicates:
     by_seed: Floats
     deletions: Deletions
     images: _ImageReplicates | None
+
+    def chance(
+        self, result: Callable[[Floats], Floats], chosen: Sequence[Source], counts: tuple[int, int, int]
+    ) -> Chance:
+        """Where chance in a result comes from. ``chosen``: what the choice of coalitions adds."""
+        seeds, *images = self.sources(result)
+        return Chance((seeds,), tuple(images), tuple(chosen), counts)
 
     def sources(self, result: Callable[[Floats], Floats], *, once: bool = True) -> list[Source]:
         """Where chance comes from in a result.
@@ -185,10 +185,10 @@ def resample(
     coalitions: Coalitions,
     seeds: Sequence[int],
     reference: Floats,
-    control: Floats | None,
     name: DistanceName,
     design: Design,
     estimates: Estimates,
+    level: float = LEVEL,
 ) -> Uncertainty:
     """Intervals around the results of a game.
 
@@ -198,10 +198,10 @@ def resample(
         coalitions: features of the design's coalitions, each with the same seeds in the same order.
         seeds: the seed of each image, (k,); at least two.
         reference: (m, d).
-        control: (c, d), or None.
         name: the distance in use.
         design: which coalitions there are, and how φ follows.
         estimates: the results.
+        level: of every interval.
 
     Raises:
         NoIntervalError: the distance cannot be resampled, or is not defined without one of the seeds.
@@ -212,58 +212,64 @@ def resample(
         raise NoIntervalError(
             f"More than {MOST_IMAGES:,} images on both sides would take too long to resample, so there is no interval."
         )
-    fid = _replicates(coalitions, seeds, reference, "fid")
-    chosen = fid if name == "fid" else _replicates(coalitions, seeds, reference, name)
+    fid = _replicates(coalitions, seeds, reference, None)
+    chosen = fid if name == "fid" else _replicates(coalitions, seeds, reference, KERNELS[name])
     if not np.isfinite(chosen.by_seed).all():
         raise NoIntervalError("This distance is not defined without one of the two seeds, so there is no interval.")
-    kid = chosen if name == "kid" else _replicates(coalitions, seeds, reference, "kid")
+    kid = chosen if name == "kid" else _replicates(coalitions, seeds, reference, polynomial_kernel)
 
     def shapley(distances: Floats) -> Floats:
         return design.shapley(_values(distances))
 
-    values, against, kid_values = estimates.values, estimates.control_values, estimates.kid_values
+    values, kid_values = estimates.values, estimates.kid_values
     phi = design.shapley(values)
-    images = chosen.sources(shapley)
-    sources = [*images, *design.sampling(values)]
-    unrelated: list[Source] = []
-    if control is not None:
-        unrelated = _replicates(coalitions, seeds, control, name).sources(shapley)
-    shapley_ends = intervals(phi, sources)
+    chance = chosen.chance(shapley, design.sampling(values), (len(set(seeds)), len(reference), 0))
+    sources = chance.all
+    shapley_ends = intervals(phi, sources, level)
     table = membership(design.groups)
     grouped = [source.apply(table) for source in sources] if design.groups else None
     return Uncertainty(
         shapley=shapley_ends,
-        share=share_intervals(phi, sources) if np.any(phi) else None,
-        difference=difference_intervals(phi, sources),
-        probability_largest=probability_largest(phi, sources),
-        group_shapley=None if grouped is None else intervals(table @ phi, grouped),
-        group_share=None if grouped is None or not np.any(table @ phi) else share_intervals(table @ phi, grouped),
-        pairs=None if estimates.pairs is None else _pair_intervals(estimates.pairs, chosen, shapley_ends),
+        share=share_intervals(phi, sources, level) if np.any(phi) else None,
+        group_shapley=None if grouped is None else intervals(table @ phi, grouped, level),
+        group_share=None
+        if grouped is None or not np.any(table @ phi)
+        else share_intervals(table @ phi, grouped, level),
+        pairs=None if estimates.pairs is None else _pair_intervals(estimates.pairs, chosen, shapley_ends, level),
         # FIDs themselves are skewed: with less than the sum their intervals miss too often (docs/uncertainty.md).
-        fid=intervals(estimates.fid, fid.sources(lambda distances: distances, once=False)),
+        fid=intervals(estimates.fid, fid.sources(lambda distances: distances, once=False), level),
         kid_shapley=(
-            intervals(design.shapley(kid_values), [*kid.sources(shapley), *design.sampling(kid_values)])
+            intervals(design.shapley(kid_values), [*kid.sources(shapley), *design.sampling(kid_values)], level)
             if kid_values is not None and np.isfinite(kid.by_seed).all()
             else None
         ),
-        control_shapley=(
-            intervals(design.shapley(against), [*unrelated, *design.sampling(against)]) if against is not None else None
-        ),
-        contrast=(
-            intervals(
-                design.shapley(values - against), [*_contrast(images, unrelated), *design.sampling(values - against)]
-            )
-            if against is not None
-            else None
-        ),
+        chance=chance,
         seeds=len(set(seeds)),
         groups=len(chosen.by_seed),
         reference_groups=0 if chosen.images is None else len(chosen.images.by_image),
-        control_groups=len(unrelated[1].deviations) if len(unrelated) > 1 else 0,
     )
 
 
-def _replicates(coalitions: Coalitions, seeds: Sequence[int], y: Floats, name: DistanceName) -> _Replicates:
+def kernel_chance(
+    coalitions: Coalitions, seeds: Sequence[int], reference: Floats, kernel: Kernel, design: Design, values: Floats
+) -> Chance | None:
+    """Where chance in φ of a kernel distance comes from; None where it is not defined without one of the seeds.
+
+    Args:
+        values: (K,) v(S).
+    """
+    found = _replicates(coalitions, seeds, reference, kernel)
+    if not np.isfinite(found.by_seed).all():
+        return None
+    return found.chance(
+        lambda distances: design.shapley(_values(distances)),
+        design.sampling(values),
+        (len(set(seeds)), len(reference), 0),
+    )
+
+
+def _replicates(coalitions: Coalitions, seeds: Sequence[int], y: Floats, kernel: Kernel | None) -> _Replicates:
+    """Distances of a kernel, or the Fréchet distance where there is none."""
     most, joint = (FEW_GROUPS, JOINT_GROUPS // 2) if min(len(seeds), len(y)) > LARGE else (MOST_GROUPS, JOINT_GROUPS)
     rows = deletions(seeds, most)
     columns = deletions(range(len(y)), most) if len(y) >= REFERENCE_IMAGES else None
@@ -273,9 +279,10 @@ def _replicates(coalitions: Coalitions, seeds: Sequence[int], y: Floats, name: D
     center = y.mean(axis=0)
 
     def distances(weights: Floats | None, image_weights: Floats | None) -> Floats:
-        kernel = KERNELS.get(name)
         if kernel is not None:
-            found = [resampled_kernel(x, y, kernel, weights, image_weights) for x in coalitions.distinct]
+            found = [
+                resampled_kernel(x, y, kernel, weights, image_weights, coalitions.clips) for x in coalitions.distinct
+            ]
         else:
             found = [
                 resampled_frechet(x - center, y - center, weights, image_weights).sum(axis=1)
@@ -292,18 +299,13 @@ def _replicates(coalitions: Coalitions, seeds: Sequence[int], y: Floats, name: D
     return _Replicates(distances(rows.weights, None), rows, images)
 
 
-def _pair_intervals(pairs: Floats, replicates: _Replicates, single: Floats) -> Floats:
+def _pair_intervals(pairs: Floats, replicates: _Replicates, single: Floats, level: float) -> Floats:
     """Intervals of interactions, (n, n, 2), with those of φ (n, 2) on the diagonal."""
     apart = 1 - np.eye(len(pairs))
-    ends = intervals(pairs, replicates.sources(lambda distances: pair_interactions(_values(distances)) * apart))
+    sources = replicates.sources(lambda distances: pair_interactions(_values(distances)) * apart)
+    ends = intervals(pairs, sources, level)
     ends[np.diag_indices(len(pairs))] = single
     return ends
-
-
-def _contrast(reference: Sequence[Source], control: Sequence[Source]) -> list[Source]:
-    """Sources of φ against the reference − φ against the control: the seeds are shared, the images are not."""
-    seeds = Source(reference[0].deviations - control[0].deviations)
-    return [seeds, *reference[1:], *control[1:]]
 
 
 def _values(distances: Floats) -> Floats:

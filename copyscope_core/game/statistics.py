@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 LEVEL = 0.95
-"""Two-sided confidence level of every interval."""
+"""Two-sided confidence level of every interval, where an audit is not looked at more than once."""
 
 MOST_GROUPS = 64
 """More units than this are left out in groups of equal size."""
@@ -62,14 +62,16 @@ class Source:
     Attributes:
         deviations: (G, …), so scaled that their squares sum to the variance of the result, (…), and their products to
             covariances. Linear functions of results are linear functions of deviations.
+        lost: how many means were taken from them.
     """
 
     deviations: Floats
+    lost: int = 1
 
     @property
     def df(self) -> int:
         """Degrees of freedom."""
-        return len(self.deviations) - 1
+        return len(self.deviations) - self.lost
 
     def without(self, joint: Floats) -> Source:
         """A source whose variance, summed over the results, is smaller by that of another source and this one together.
@@ -79,11 +81,11 @@ class Source:
         """
         total = float((self.deviations**2).sum())
         left = 1.0 - float(joint.sum()) / total if total > 0 else 1.0
-        return Source(math.sqrt(max(left, 0.0)) * self.deviations)
+        return Source(math.sqrt(max(left, 0.0)) * self.deviations, self.lost)
 
     def apply(self, matrix: Floats) -> Source:
         """The source of the linear function matrix (j, k) of results (k,)."""
-        return Source(self.deviations @ matrix.T)
+        return Source(self.deviations @ matrix.T, self.lost)
 
 
 def deletions(units: Sequence[Hashable], most: int = MOST_GROUPS) -> Deletions | None:
@@ -123,15 +125,26 @@ def joint_variance(first: Deletions, second: Deletions, replicates: Floats) -> F
     return np.asarray(first.scale * second.scale * (own**2).sum(axis=(0, 1)))
 
 
-def intervals(estimate: ArrayLike, sources: Sequence[Source]) -> Floats:
+def intervals(estimate: ArrayLike, sources: Sequence[Source], level: float = LEVEL) -> Floats:
     """Low and high ends for estimates (…) with sources of the same shape: (…, 2)."""
     point = np.asarray(estimate, dtype=np.float64)
     variance, df = _variance(np.stack([(source.deviations**2).sum(axis=0) for source in sources]), sources)
-    half = student_quantile((1 + LEVEL) / 2, df) * np.sqrt(variance)
+    half = student_quantile((1 + level) / 2, df) * np.sqrt(variance)
     return np.stack([point - half, point + half], axis=-1)
 
 
-def share_intervals(phi: ArrayLike, sources: Sequence[Source]) -> Floats:
+def two_sided(estimate: ArrayLike, sources: Sequence[Source]) -> Floats:
+    """p of each estimate (…) being 0, two-sided, with sources of the same shape; 1 where nothing varies and it is 0."""
+    from scipy.special import stdtr  # when used, as in `student_quantile`
+
+    point = np.asarray(estimate, dtype=np.float64)
+    variance, df = _variance(np.stack([(source.deviations**2).sum(axis=0) for source in sources]), sources)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        t = np.where(point == 0, 0.0, np.abs(point) / np.sqrt(variance))
+    return np.asarray(2 * stdtr(df, -t))
+
+
+def share_intervals(phi: ArrayLike, sources: Sequence[Source], level: float = LEVEL) -> Floats:
     """Intervals for the shares φ/Σ|φ|, within −1 … 1: (n,) → (n, 2).
 
     Fieller's method (1954): those s for which φᵢ − s·Σⱼ σⱼφⱼ does not differ significantly from 0, where σ are the
@@ -150,7 +163,7 @@ def share_intervals(phi: ArrayLike, sources: Sequence[Source]) -> Floats:
     # A share that cannot vary while the signs hold (that of a single player) is as sure as the signs are.
     signs = np.array([[float(bottom @ bottom)] for bottom in bottoms])
     _, df = _variance(np.where(parts.sum(axis=0) > 1e-24 * total**2, parts, signs), sources)
-    t2 = student_quantile((1 + LEVEL) / 2, df) ** 2
+    t2 = student_quantile((1 + level) / 2, df) ** 2
     # (φᵢ − s·T)² ≤ t²·(A − 2sB + s²C), a quadratic in s.
     a = total**2 - t2 * sum(float(bottom @ bottom) for bottom in bottoms)
     b = p * total - t2 * sum((top * bottom[:, None]).sum(axis=0) for top, bottom in zip(tops, bottoms, strict=True))
@@ -164,11 +177,11 @@ def share_intervals(phi: ArrayLike, sources: Sequence[Source]) -> Floats:
     return np.asarray(np.where(idle[:, None], 0.0, np.clip(ends, -1.0, 1.0)))
 
 
-def difference_intervals(phi: ArrayLike, sources: Sequence[Source]) -> Floats:
+def difference_intervals(phi: ArrayLike, sources: Sequence[Source], level: float = LEVEL) -> Floats:
     """Intervals for φᵢ − φⱼ of all pairs: (n,) → (n, n, 2)."""
     p = np.asarray(phi, dtype=np.float64)
-    paired = [Source(s.deviations[:, :, None] - s.deviations[:, None, :]) for s in sources]
-    return intervals(p[:, None] - p[None, :], paired)
+    paired = [Source(s.deviations[:, :, None] - s.deviations[:, None, :], s.lost) for s in sources]
+    return intervals(p[:, None] - p[None, :], paired, level)
 
 
 def probability_largest(phi: ArrayLike, sources: Sequence[Source]) -> Floats:
@@ -187,11 +200,11 @@ def probability_largest(phi: ArrayLike, sources: Sequence[Source]) -> Floats:
     return np.asarray((first / first.sum(axis=1, keepdims=True)).mean(axis=0))
 
 
-def student_quantile(probability: float, df: ArrayLike) -> Floats:
+def student_quantile(probability: ArrayLike, df: ArrayLike) -> Floats:
     """Quantile of Student's t distribution for real degrees of freedom, elementwise."""
     from scipy.special import stdtrit  # when used: `import copyscope_core` and ComfyUI's start stay short
 
-    return np.asarray(stdtrit(np.asarray(df, dtype=np.float64), probability))
+    return np.asarray(stdtrit(np.asarray(df, dtype=np.float64), np.asarray(probability, dtype=np.float64)))
 
 
 def _variance(parts: Floats, sources: Sequence[Source]) -> tuple[Floats, Floats]:

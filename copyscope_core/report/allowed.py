@@ -39,6 +39,10 @@ PLAIN_NAME = re.compile(r"\w[\w .()+-]{0,80}")
 """A name that its user chose for a player or a group: letters of any script, but no sign of a path or a quotation."""
 
 
+CASE = re.compile(r"\w(?:[\w .,:()+-]|(?<=\d)/(?=\d)){0,80}")
+"""The name of an examiner or the number of a case: a stroke stands between digits only."""
+
+
 NODE_SUFFIX = re.compile(r" \(node [0-9.:]+(?:, [0-9]+)?\)\Z")
 
 
@@ -52,7 +56,8 @@ COALITIONS = "coalitions"
 
 
 ENVIRONMENT = (
-    "copyscope", "python", "numpy", "platform", "torch", "torchvision", "pillow", "comfyui", "comfyui_pytorch",
+    "copyscope", "python", "numpy", "platform", "torch", "torchvision", "pillow", "scipy", "safetensors",
+    "transformers", "comfyui", "comfyui_pytorch",
     "comfyui_os", "device",
 )  # fmt: skip
 """Versions and devices; of the rest of the environment only numbers and the names of launch flags are kept."""
@@ -98,6 +103,8 @@ WARNINGS = {
     "something of one combination stayed in the server and reached another, so these contributions cannot be relied "
     "on. Restart the server and run the audit again in a new folder.",
     "defective_images": "Some images look broken (black, or of one flat colour), and they count in the distances.",
+    "same_model": "Some components are copies of one model, so each has about its part of what the model contributes; "
+    "read their sum.",
     "plan": "A note on the workflow is left out of this private report.",
     "conversion": "A note on the conversion of the workflow is left out of this private report.",
 }

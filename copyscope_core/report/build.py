@@ -28,24 +28,28 @@ from .results import (
     coalition_results,
     differences,
     group_results,
-    headline,
     interactions,
     player_results,
     uncertainty_record,
 )
 from .schema import (
     CanaryResult,
+    ClipRecord,
     ComponentRecord,
+    ControlRecord,
     ImageRecord,
     LockedComponent,
     ModelFile,
+    ModelMetadata,
     PlayerInfo,
     Record,
     Reference,
     ReportWarning,
     SamplingRecord,
     UnmeasuredComponent,
+    UntilSureRecord,
 )
+from .verdict import verdict_record
 
 _R = TypeVar("_R", bound=Record)
 _C = TypeVar("_C", bound=ComponentRecord)
@@ -60,6 +64,7 @@ class Components:
         groups: names of the design's groups, in their order; empty: no players are grouped.
         locked, unmeasured: records with the fields of `LockedComponent`, `UnmeasuredComponent`.
         models: records with the fields of `ModelFile`; components without hashes take theirs from here, by file name.
+        metadata: what model files say of themselves (``metadata.metadata_records``).
     """
 
     players: Sequence[Any] | None = None
@@ -67,6 +72,7 @@ class Components:
     locked: Sequence[Any] = ()
     unmeasured: Sequence[Any] = ()
     models: Sequence[Any] = ()
+    metadata: Sequence[ModelMetadata] = ()
 
 
 @dataclass(frozen=True)
@@ -81,7 +87,7 @@ class Images:
     """
 
     reference: Reference | Mapping[str, Any] | None = None
-    control: Reference | Mapping[str, Any] | None = None
+    control: ControlRecord | Mapping[str, Any] | None = None
     coalitions: Mapping[int, Sequence[Any]] = field(default_factory=dict)
     folders: Mapping[int, str] = field(default_factory=dict)
 
@@ -94,21 +100,27 @@ class Provenance:
         seeds: seed offsets that were run; a warning is added if there is just one.
         settings: of the audit.
         preprocessing: id of the path from image file to features.
+        views: which columns of the features each value function is made of; empty: all are content.
         environment: what `describe_environment` gives; None: that of this process.
         workflow: API graph; None: there is none.
         deterministic: whether two runs gave equal pixels; a warning is added if not. None: not tried.
         canaries: coalitions that were run once again at the end.
         sampling: how coalitions were chosen, where not all were measured.
+        clips: what the images are frames of, as `ClipRecord` reads it; None: they are no frames.
+        until_sure: how the audit ended, where it ran until it was sure.
     """
 
     seeds: Sequence[int] = ()
     settings: BaseModel | Mapping[str, Any] | None = None
     preprocessing: str = ""
+    views: Mapping[str, slice] = field(default_factory=dict)
     environment: Mapping[str, Any] | None = None
     workflow: Mapping[str, Any] | None = None
     deterministic: bool | None = None
     canaries: Sequence[CanaryResult] = ()
     sampling: SamplingRecord | None = None
+    clips: ClipRecord | Mapping[str, Any] | None = None
+    until_sure: UntilSureRecord | None = None
 
 
 def build_report(
@@ -140,15 +152,20 @@ def build_report(
     files = {mask: [_read(ImageRecord, item) for item in rows] for mask, rows in images.coalitions.items()}
     settings, environment, workflow = provenance.settings, provenance.environment, provenance.workflow
     raw_settings = settings.model_dump(mode="json") if isinstance(settings, BaseModel) else dict(settings or {})
+    control = _control(evaluation, images.control)
+    general = control is not None and control.source == "bank"
     moment = (created or datetime.now(timezone.utc)).astimezone(timezone.utc)
     return Report(
         created=moment.isoformat(timespec="seconds").replace("+00:00", "Z"),
-        headline=headline(evaluation.distance_name, results),
+        verdict=verdict_record(
+            evaluation, results, components.groups, general, provenance.preprocessing, provenance.until_sure
+        ),
         distance=evaluation.distance_name,
         players=results,
         coalitions=coalition_results(evaluation, images.folders, files),
         groups=group_results(evaluation, components.groups, names),
         sampling=provenance.sampling,
+        clips=None if provenance.clips is None else _read(ClipRecord, provenance.clips),
         differences=differences(evaluation, names),
         interactions=interactions(evaluation, names),
         uncertainty=uncertainty_record(evaluation),
@@ -156,12 +173,14 @@ def build_report(
         locked=locked_records,
         unmeasured=unmeasured_records,
         models=_model_files(given, [*known, *locked_records, *unmeasured_records]),
+        metadata=list(components.metadata),
         efficiency_gap=evaluation.efficiency_gap,
         seeds=list(provenance.seeds),
         settings=plain(raw_settings),
         reference=_read(Reference, images.reference or {"count": evaluation.reference_count}),
-        control=_control(evaluation, images.control),
+        control=control,
         preprocessing=provenance.preprocessing,
+        views={name: [columns.start, columns.stop] for name, columns in provenance.views.items()},
         environment=plain(dict(describe_environment() if environment is None else environment)),
         workflow=None if workflow is None else plain(dict(workflow)),
         deterministic=provenance.deterministic,
@@ -181,7 +200,7 @@ def describe_environment(**more: Any) -> dict[str, Any]:
         "numpy": np.__version__,
         "platform": f"{platform.system()} {platform.machine()}",
     }
-    for package in ("torch", "torchvision", "pillow"):
+    for package in ("torch", "torchvision", "pillow", "scipy", "safetensors", "transformers"):
         try:
             versions[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
@@ -242,10 +261,10 @@ def _player_info(names: Sequence[str], records: Sequence[Any] | None) -> list[Pl
     return [by_name[name] for name in wanted]
 
 
-def _control(evaluation: Evaluation, record: Reference | Mapping[str, Any] | None) -> Reference | None:
+def _control(evaluation: Evaluation, record: ControlRecord | Mapping[str, Any] | None) -> ControlRecord | None:
     if evaluation.control is None:
         return None
-    return _read(Reference, record or {"count": evaluation.control.count})
+    return _read(ControlRecord, record or {"count": evaluation.control.count})
 
 
 def _same_file(model: ModelFile, file: str | None, kind: str | None) -> bool:

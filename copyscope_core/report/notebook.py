@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..distances.registry import DISTANCES
 from ..errors import CopyScopeError
-from .text import NAME_COLUMNS, clip, interval_text, percent, printable, signed
+from .text import NAME_COLUMNS, interval_text, kind_words, percent, printable, shorten, signed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,7 +28,7 @@ _CELL = ' style="text-align: left"'
 def html(report: ReportData) -> str:
     """The headline, a row for each player, and the warnings."""
     info = DISTANCES[report.distance]
-    head = ("component", "kind", "share", f"Shapley value ({info.unit})", "95% interval", "leave-one-out")
+    head = ("component", "kind", "share", f"Shapley value ({info.unit})", report.verdict.interval_name, "leave-one-out")
     rows = [_row(player, max(2, info.digits)) for player in report.ranked()[:_MOST_ROWS]]
     locked = [item.name for item in report.locked]
     notes = [
@@ -83,7 +83,7 @@ def plot(report: ReportData, ax: Axes | None) -> Axes:
     for place, player in enumerate(players):
         if player.shapley_interval is not None:
             ax.plot(player.shapley_interval, [place, place], color=_LINE, marker="|")
-    names = [clip(printable(player.name), NAME_COLUMNS) for player in players]
+    names = [shorten(printable(player.name), NAME_COLUMNS) for player in players]
     ax.set_yticks(places, names, parse_math=False)
     ax.invert_yaxis()
     ax.axvline(0, color=_LINE, linewidth=0.8)
@@ -93,8 +93,8 @@ def plot(report: ReportData, ax: Axes | None) -> Axes:
 
 def _row(player: PlayerResult, digits: int) -> tuple[str, ...]:
     return (
-        clip(player.name, NAME_COLUMNS),
-        player.kind,
+        shorten(player.name, NAME_COLUMNS),
+        kind_words(player.kind),
         percent(player.share),
         "no effect" if player.no_effect else signed(player.shapley, digits),
         interval_text(player.shapley_interval, digits),

@@ -14,8 +14,10 @@ from typing import Any, TypeVar, get_args
 
 import numpy as np
 
+from ..controls.bank import load_bank
 from ..distances.registry import DISTANCES
 from ..evaluation.cautions import covariance_cautions, effect_cautions, extractor_cautions
+from ..features.views import CONTENT, STYLE
 from ..files.pixels import MATCH_METHOD
 from ..game.design import Estimator
 from ..players.components import stem
@@ -23,6 +25,7 @@ from ..settings import AuditSettings
 from ..workflow.node_info import bundled_catalog, is_model_file
 from .allowed import (
     ABSENCE,
+    CASE,
     COALITIONS,
     ENVIRONMENT,
     HASH,
@@ -45,11 +48,13 @@ from .allowed import (
     known_sentence,
 )
 from .report import Report
-from .results import METHOD, headline
+from .results import METHOD
 from .schema import (
     CanaryResult,
     CoalitionResult,
     ComponentRecord,
+    ControlRecord,
+    CustodyRecord,
     ImageRecord,
     LockedComponent,
     ModelFile,
@@ -58,7 +63,10 @@ from .schema import (
     Reference,
     ReportWarning,
     UnmeasuredComponent,
+    UntilSureRecord,
+    VerdictRecord,
 )
+from .verdict import worded
 
 _R = TypeVar("_R", bound=Record)
 
@@ -72,7 +80,7 @@ def without_private(report: Report) -> Report:
         {
             **_without_text(report),
             "created": in_form(TIME, report.created) or HIDDEN,
-            "headline": headline(report.distance, players),
+            "verdict": _verdict(report, {**names, **groups}, players),
             "distance": report.distance,
             "players": players,
             "coalitions": [_coalition(item, names) for item in report.coalitions],
@@ -81,6 +89,7 @@ def without_private(report: Report) -> Report:
                 for item in report.groups
             ],
             "sampling": report.sampling,
+            "clips": report.clips,
             "locked": [
                 _component(LockedComponent, item, names, reason=known_sentence(REASONS, item.reason))
                 for item in report.locked
@@ -100,11 +109,13 @@ def without_private(report: Report) -> Report:
             "no_interval": report.no_interval,
             "settings": _settings(report.settings),
             "reference": _side("reference", report.reference),
-            "control": None if report.control is None else _side("control", report.control),
+            "control": None if report.control is None else _control(report.control),
             "preprocessing": in_form(IDENTIFIER, report.preprocessing) or "",
+            "views": {name: report.views[name] for name in (CONTENT, STYLE) if name in report.views},
             "environment": _environment(report.environment),
             "workflow": None,
             "canaries": [_canary(item, names) for item in report.canaries],
+            "custody": None if report.custody is None else _custody(report.custody),
             "private": True,
             "warnings": _warnings(report, players),
         }
@@ -201,6 +212,41 @@ def _player(item: PlayerResult, names: Mapping[str, str], groups: Mapping[str, s
     )
 
 
+def _verdict(report: Report, names: Mapping[str, str], players: Sequence[PlayerResult]) -> VerdictRecord:
+    """The verdict, written again with the names of the private report."""
+    found = report.verdict
+    functions = [
+        item.model_copy(update={"first": None if item.first is None else names.get(item.first, HIDDEN)})
+        for item in found.value_functions
+    ]
+    record = found.model_copy(
+        update={
+            "player": None if found.player is None else names.get(found.player, HIDDEN),
+            "first": None if found.first is None else names.get(found.first, HIDDEN),
+            "tied": [names.get(name, HIDDEN) for name in found.tied],
+            "value_functions": functions,
+            "until_sure": None if found.until_sure is None else _until_sure(found.until_sure, names),
+        }
+    )
+    return worded(record, report.distance, report.preprocessing, players)
+
+
+def _until_sure(record: UntilSureRecord, names: Mapping[str, str]) -> UntilSureRecord:
+    def named(name: str | None) -> str | None:
+        return None if name is None else names.get(name, HIDDEN)
+
+    looks = [
+        look.model_copy(update={"first": named(look.first), "second": named(look.second)}) for look in record.looks
+    ]
+    return record.model_copy(
+        update={
+            "looks": looks,
+            "set_aside": [names.get(name, HIDDEN) for name in record.set_aside],
+            "put_back": [names.get(name, HIDDEN) for name in record.put_back],
+        }
+    )
+
+
 def _unmeasured(item: UnmeasuredComponent, names: Mapping[str, str]) -> UnmeasuredComponent:
     known = item.class_type if item.class_type is not None and item.class_type in bundled_catalog() else None
     return _component(UnmeasuredComponent, item, names, class_type=known, reason=known_sentence(REASONS, item.reason))
@@ -249,6 +295,28 @@ def _side(what: str, record: Reference) -> Reference:
     return Reference(count=record.count, images=images, preprocessing=shape)
 
 
+def _control(record: ControlRecord) -> ControlRecord:
+    """The control images; those of the bank keep their names, but which of them resemble the reference is not said."""
+    plain = _side("control", record).model_dump()
+    if record.source == "given":
+        return ControlRecord.model_validate(plain)
+    works = {work.file: work.kind for work in load_bank().works}
+    images = [
+        _image(image, image.file if image.file in works else f"control image {number}")
+        for number, image in enumerate(record.images, start=1)
+    ]
+    return ControlRecord.model_validate(
+        {
+            **plain,
+            "images": images,
+            "source": "bank",
+            "bank": in_form(HASH, record.bank),
+            "kinds": [kind for kind in record.kinds if kind in works.values()],
+            "left_out": [{"file": HIDDEN, "reason": item.reason} for item in record.left_out],
+        }
+    )
+
+
 def _settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Of the settings of an audit: numbers, switches, choices from a list, and the files of baselines."""
     choices = (*DISTANCES, *get_args(Estimator))
@@ -279,6 +347,24 @@ def _environment(environment: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(flags := environment.get("launch_flags"), list):
         kept["launch_flags"] = [flag for word in flags if (flag := flag_name(str(word)))]
     return kept
+
+
+def _custody(record: CustodyRecord) -> CustodyRecord:
+    """Examiner and case are kept where they have no sign of a path: they were named to be in the report."""
+    return record.model_copy(
+        update={
+            "started": in_form(TIME, record.started) or HIDDEN,
+            "finished": in_form(TIME, record.finished) or HIDDEN,
+            "host": None,
+            "clock": None,
+            "commit": in_form(HASH, record.commit),
+            "tree_sha256": in_form(HASH, record.tree_sha256) or HIDDEN,
+            "weights_sha256": in_form(HASH, record.weights_sha256),
+            "command": None,
+            "examiner": in_form(CASE, record.examiner),
+            "case": in_form(CASE, record.case),
+        }
+    )
 
 
 def _warnings(report: Report, players: Sequence[PlayerResult]) -> list[ReportWarning]:

@@ -9,14 +9,14 @@ from pydantic import ValidationError
 
 from ..errors import CopyScopeError, describe
 from ..files.atomic import read_plain
-from ..store.runs import REPORT_FILES
+from ..store.runs import REPORT_FILE
 from .schema import SCHEMA_VERSION, ReportData
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from pandas import DataFrame
 
-_MAX_BYTES = 1 << 30
+MAX_REPORT_BYTES = 1 << 30
 
 
 class Report(ReportData):
@@ -33,20 +33,31 @@ class Report(ReportData):
         """
         path = Path(path)
         try:
-            file = path / REPORT_FILES[0] if path.is_dir() else path
-            report = cls.model_validate_json(read_plain(file, _MAX_BYTES))
+            file = path / REPORT_FILE if path.is_dir() else path
+            data = read_plain(file, MAX_REPORT_BYTES)
         except OSError as error:
             raise CopyScopeError(
                 f"The report {path} cannot be read ({error.strerror or error}); check its name."
             ) from error
-        except ValidationError as error:
-            raise CopyScopeError(
-                f"{path} is no CopyScope report of schema {SCHEMA_VERSION}: {describe(error)}."
-            ) from error
         except ValueError as error:  # a null character in the name
             raise CopyScopeError(f"The report {path} cannot be read ({error}); check its name.") from error
+        return cls.parse(data, str(path))
+
+    @classmethod
+    def parse(cls, data: bytes, name: str) -> Report:
+        """Read the bytes of a ``report.json``; ``name`` is what messages call it.
+
+        Raises:
+            CopyScopeError: they are no report of this schema version, or without any results.
+        """
+        try:
+            report = cls.model_validate_json(data)
+        except ValidationError as error:
+            raise CopyScopeError(
+                f"{name} is no CopyScope report of schema {SCHEMA_VERSION}: {describe(error)}."
+            ) from error
         if not report.players or not report.coalitions:
-            raise CopyScopeError(f"The report {path} has no players or no coalitions; it is not whole.")
+            raise CopyScopeError(f"The report {name} has no players or no coalitions; it is not whole.")
         return report
 
     def to_pandas(self, table: Literal["players", "coalitions"] = "players") -> DataFrame:

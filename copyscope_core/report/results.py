@@ -1,4 +1,4 @@
-"""The numbers of an evaluation as records of the report, and its headline."""
+"""The numbers of an evaluation as records of the report."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..distances.registry import DISTANCES, DistanceName
 from ..evaluation.evaluate import Evaluation
+from ..features.views import CONTENT, STYLE
 from ..game.coalitions import members
-from ..game.statistics import DRAWS, LEVEL, RESAMPLING_SEED
+from ..game.statistics import DRAWS, RESAMPLING_SEED
 from .schema import (
     CoalitionResult,
     Difference,
@@ -24,7 +24,6 @@ from .schema import (
     PlayerResult,
     UncertaintyRecord,
 )
-from .text import interval_text, listed, number
 
 METHOD = (
     "jackknife: each seed (its whole batch, in every combination at once), and each reference image where there are "
@@ -73,14 +72,15 @@ def coalition_results(
 
 
 def differences(evaluation: Evaluation, names: Sequence[str]) -> list[Difference]:
-    """A record for each pair of players."""
-    found = evaluation.uncertainty
+    """A record for each pair of players, by what the verdict is based on."""
+    content = evaluation.functions[0]
+    worth = evaluation.shapley if content.contrast is None else content.contrast
     return [
         Difference(
             first=names[i],
             second=names[j],
-            difference=float(evaluation.shapley[i] - evaluation.shapley[j]),
-            interval=None if found is None else _ends(found.difference[i, j]),
+            difference=float(worth[i] - worth[j]),
+            interval=None if content.difference is None else _ends(content.difference[i, j]),
         )
         for i, j in itertools.combinations(range(len(names)), 2)
     ]
@@ -130,54 +130,22 @@ def uncertainty_record(evaluation: Evaluation) -> UncertaintyRecord | None:
     if found is None:
         return None
     return UncertaintyRecord(
-        level=LEVEL,
+        level=evaluation.level,
         method=METHOD,
         seeds=found.seeds,
         seed_groups=found.groups,
         reference_groups=found.reference_groups,
-        control_groups=found.control_groups,
         resampling_seed=RESAMPLING_SEED,
         draws=DRAWS,
     )
 
 
-def headline(distance: DistanceName, players: Sequence[PlayerResult]) -> str:
-    """The answer in one or two sentences, no surer than the intervals allow."""
-    info = DISTANCES[distance]
-    best = max(players, key=lambda player: player.shapley)
-    if all(player.shapley == 0 for player in players):
-        return "No component changes how near the images are to the reference."
-    if best.shapley <= 0:
-        worst = min(players, key=lambda player: player.shapley)
-        ends = worst.shapley_interval
-        chance = ", which may be chance" if ends is not None and ends[1] >= 0 else ""
-        return (
-            f"No component moves the images towards the reference; “{worst.name}” ({worst.kind}) moves them away most: "
-            f"{number(worst.shapley, info.digits)} {info.unit}{_within(worst, info.digits)}{chance}."
-        )
-    amount = f"{number(best.shapley, info.digits)} {info.unit}"
-    within = _within(best, info.digits)
-    if best.shapley_interval is not None and best.shapley_interval[0] <= 0:
-        first = "“{0}” ({1}) comes out at" if len(players) == 1 else "“{0}” ({1}) comes first with"
-        return (
-            "No component can be shown to move the images towards the reference: "
-            f"{first.format(best.name, best.kind)} {amount}{within}, which may be chance."
-        )
-    if len(players) == 1:
-        return f"“{best.name}” ({best.kind}) moves the images towards the reference, by {amount}{within}."
-    text = (
-        f"Of the {len(players)} components measured, “{best.name}” ({best.kind}) moves the images most towards the "
-        f"reference: {best.share or 0:.0%} of all change, {amount}{within}."
-    )
-    if best.indistinguishable_from:
-        text += f" It cannot be told apart from {listed(best.indistinguishable_from)} with these images."
-    return text
-
-
 def _player_result(
     evaluation: Evaluation, i: int, info: PlayerInfo, names: Sequence[str], group: str | None
 ) -> PlayerResult:
-    found, control = evaluation.uncertainty, evaluation.control
+    found = evaluation.uncertainty
+    functions = {item.name: item for item in evaluation.functions}
+    content, style = functions[CONTENT], functions.get(STYLE)
     return PlayerResult(
         **info.model_dump(),
         group=group,
@@ -185,8 +153,10 @@ def _player_result(
         shapley_interval=None if found is None else _ends(found.shapley[i]),
         share=_item(evaluation.share, i),
         share_interval=None if found is None or found.share is None else _ends(found.share[i]),
-        indistinguishable_from=None if found is None else _indistinguishable(found.difference[i], i, names),
-        probability_largest=None if found is None else float(found.probability_largest[i]),
+        indistinguishable_from=None
+        if content.difference is None
+        else _indistinguishable(content.difference[i], i, names),
+        probability_largest=_item(content.probability_largest, i),
         leave_one_out=float(evaluation.leave_one_out[i]),
         single=float(evaluation.single[i]),
         ablation=_item(evaluation.ablation, i),
@@ -194,12 +164,12 @@ def _player_result(
         shapley_covariance=_item(evaluation.shapley_covariance, i),
         kid_shapley=_item(evaluation.kid_shapley, i),
         kid_shapley_interval=None if found is None or found.kid_shapley is None else _ends(found.kid_shapley[i]),
-        control_shapley=None if control is None else float(control.shapley[i]),
-        control_shapley_interval=(
-            None if found is None or found.control_shapley is None else _ends(found.control_shapley[i])
-        ),
-        contrast=None if control is None else float(control.contrast[i]),
-        contrast_interval=None if found is None or found.contrast is None else _ends(found.contrast[i]),
+        contrast=_item(content.contrast, i),
+        contrast_interval=_interval(content.contrast_interval, i),
+        style_shapley=None if style is None else _item(style.shapley, i),
+        style_shapley_interval=None if style is None else _interval(style.shapley_interval, i),
+        style_contrast=None if style is None else _item(style.contrast, i),
+        style_contrast_interval=None if style is None else _interval(style.contrast_interval, i),
         sampling_interval=None if evaluation.sampling is None else _ends(evaluation.sampling[i]),
         no_effect=None if evaluation.no_effect is None else evaluation.no_effect[i],
     )
@@ -210,15 +180,12 @@ def _indistinguishable(ends: NDArray[np.float64], own: int, names: Sequence[str]
     return [name for j, name in enumerate(names) if j != own and ends[j, 0] <= 0 <= ends[j, 1]]
 
 
-def _within(player: PlayerResult, digits: int) -> str:
-    ends = player.shapley_interval
-    if ends is None:
-        return ""
-    return f" (95% interval {interval_text(ends, digits)})"
-
-
 def _item(values: NDArray[np.float64] | None, i: int) -> float | None:
     return None if values is None else float(values[i])
+
+
+def _interval(ends: NDArray[np.float64] | None, i: int) -> Interval | None:
+    return None if ends is None else _ends(ends[i])
 
 
 def _finite(value: Any) -> float | None:

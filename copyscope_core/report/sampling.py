@@ -20,7 +20,7 @@ def sampling_record(evaluation: Evaluation, settings: AuditSettings) -> Sampling
     design = evaluation.design
     if design.complete or not isinstance(design, Regression | Permutations):
         return None
-    stop = _decide(evaluation, settings)
+    stop = "verdict" if settings.until_sure else _decide(evaluation, settings)
     return SamplingRecord(
         estimator="regression" if isinstance(design, Regression) else "permutation",
         coalitions=len(design.masks),
@@ -41,6 +41,7 @@ def sampling_cautions(record: SamplingRecord | None) -> list[Caution]:
         "budget": "the budget was used up",
         "target": "every share's interval is as narrow as was asked for",
         "chance": "more of them would hardly narrow the intervals, which come from the seeds; more seeds would",
+        "verdict": "the audit ran until it was sure",
     }[record.stopped]
     found = [
         Caution(

@@ -22,8 +22,8 @@ TERMS: dict[str, Term] = {
     ),
     "shapley": Term(
         "Contribution φ",
-        "Shapley value, in FID points: how far the component moves the images towards the reference, averaged over "
-        "every order in which the components could be added. Positive: towards the reference; negative: away from it.",
+        "Shapley value, in FID points: how much nearer to the reference, or farther from it, the component brings the "
+        "images, averaged over every order in which the components could be added.",
     ),
     "share": Term(
         "Share",
@@ -38,7 +38,8 @@ TERMS: dict[str, Term] = {
     ),
     "largest": Term(
         "Largest?",
-        "How probable it is that this component's contribution is the largest of all, as far as these images tell.",
+        "How probable it is that this component comes first by what the verdict goes by: its contrast where there are "
+        "control images, else its contribution.",
     ),
     "apart": Term(
         "Cannot be told apart",
@@ -47,11 +48,11 @@ TERMS: dict[str, Term] = {
     ),
     "loo": Term(
         "Leave-one-out",
-        "How many FID points the complete workflow loses when only this component is taken away.",
+        "How much nearer, in FID points, the complete workflow is than the same without only this component.",
     ),
     "single": Term(
         "Alone",
-        "How many FID points this component gains when it is the only one present.",
+        "How much nearer, in FID points, this component brings the images when it is the only one present.",
     ),
     "ablation": Term(
         "FID without it",
@@ -93,16 +94,28 @@ TERMS: dict[str, Term] = {
     ),
     "contrast": Term(
         "Contrast",
-        "Contribution towards the reference minus contribution towards the control images: what is special to this "
-        "reference.",
+        "How much more a component moves the images towards the reference than towards the control images: what is "
+        "special to this reference. It is unbiased for any numbers of images, and counts what the images are like on "
+        "average, not how much they vary.",
     ),
-    "value": Term(
-        "Gain v", "FID with none of the components minus FID with these: how much nearer they bring the images."
+    "content": Term(
+        "Content",
+        "What the network's last layer sees: mostly what is shown. FID is made of it.",
+    ),
+    "style": Term(
+        "Style",
+        "How a network's channels fire, wherever in the image they do: texture, line and colour rather than what is "
+        "shown.",
     ),
     "coalition": Term("Combination", "A set of components that is present while the others are absent (a coalition)."),
     "absent": Term("When absent", "What the workflow becomes when the component is taken away."),
     "locked": Term("Locked", "Always present, in every combination, so that its own contribution was not measured."),
     "reference": Term("Reference", "The rights holder's images that the workflow's images are compared with."),
+    "clip": Term(
+        "Clip",
+        "A video that one seed gave. Its frames resemble each other, so chance is measured between clips, and KID "
+        "compares frames of different clips only. Evenly spaced frames of each clip are measured.",
+    ),
     "seed": Term(
         "Seed offset",
         "A number that is added to the workflow's own seed. Every combination uses the same ones, so that chance is "
@@ -127,6 +140,16 @@ TERMS: dict[str, Term] = {
     "colours": Term("Colours", "The main colours, dark to light; each is as wide as it is frequent."),
     "close_up": Term(
         "Close-up", "The middle of the image in full size: brushwork, line and grain, which thumbnails lose."
+    ),
+    "planted": Term(
+        "Planted games",
+        "Workflows put together from models of which it is known which ones carry an artist's works, so that a verdict "
+        "on them is known to be right or wrong.",
+    ),
+    "simple": Term(
+        "Simple measures",
+        "Up to eight images, each compared pixel by pixel with the reference image whose features are nearest, on "
+        "average. They see a copied picture and its colours, but hardly a style.",
     ),
     "histogram": Term("Same colours", "The part of the colours that two pictures have in common, wherever they are."),
     "dhash": Term(

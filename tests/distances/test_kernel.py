@@ -73,6 +73,19 @@ def test_one_image_on_a_side() -> None:
     assert kernel_value(x, one) == pytest.approx(expected)
 
 
+def test_frames_of_one_clip_are_no_pair(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, y = features(8, 9, 8), features(9, 5, 8)
+    clips = np.array([0, 0, 1, 1, 1, 2, 2, 0, 3])
+    pairs = polynomial_kernel(x, x)[clips[:, None] != clips]
+    expected = pairs.mean() - 2 * polynomial_kernel(x, y).mean()
+    assert kernel_value(x, y, clips=clips) == pytest.approx(expected, rel=1e-12)
+    assert kernel_distance(x, y, clips=np.arange(9)) == kernel_distance(x, y)
+    monkeypatch.setattr(kernel, "_ROWS", 4)
+    assert kernel_value(x, y, clips=clips) == pytest.approx(expected, rel=1e-12)
+    assert kernel_value(x, y, clips=np.zeros(9, dtype=np.intp)) is None
+    assert kernel_distance(x, y, clips=np.zeros(9, dtype=np.intp)) is None
+
+
 @pytest.mark.parametrize("function", [kernel_distance, kernel_value])
 def test_bad_features_are_refused(function: object) -> None:
     for bad in (np.full((2, 3), np.nan), np.empty((0, 3)), np.zeros(3), np.zeros((2, 4))):

@@ -223,3 +223,43 @@ def test_interactions_of_the_game() -> None:
     assert np.diag(result.pairs) == pytest.approx(result.shapley)
     assert sum(result.n_shapley.values()) == pytest.approx(result.values[-1])
     assert set(map(len, result.n_shapley)) == {1, 2, 3}
+
+
+def test_a_clip_of_equal_frames_counts_as_one_image() -> None:
+    features, reference = workflow({"a": 1.0, "b": 0.5}, n=6)
+    seeds = {mask: list(range(6)) for mask in features}
+    single = evaluate(["a", "b"], features, reference, seeds=seeds, distance="kid")
+    frames = {mask: np.repeat(x, 4, axis=0) for mask, x in features.items()}
+    of_frames = {mask: np.repeat(np.arange(6), 4).tolist() for mask in features}
+    clips = evaluate(["a", "b"], frames, reference, seeds=of_frames, distance="kid", clips=True)
+    assert clips.kid == pytest.approx(single.kid, rel=1e-9)
+    assert clips.shapley == pytest.approx(single.shapley, rel=1e-9)
+    assert clips.uncertainty is not None
+    assert single.uncertainty is not None
+    assert clips.uncertainty.seeds == 6
+    assert clips.uncertainty.shapley == pytest.approx(single.uncertainty.shapley, rel=1e-9)
+    as_images = evaluate(["a", "b"], frames, reference, seeds=of_frames, distance="kid")
+    assert as_images.kid[0] != pytest.approx(single.kid[0], rel=1e-3)  # what frames as images of their own would give
+
+
+def test_cautions_count_clips() -> None:
+    features, reference = workflow({"a": 1.0}, n=64, m=60)
+    seeds = {mask: np.repeat(np.arange(4), 16).tolist() for mask in features}
+    few = next(
+        w for w in evaluate(["a"], features, reference, seeds=seeds, clips=True).warnings if w.code == "few_images"
+    )
+    assert "only 4 clips a combination" in few.message
+    assert "few_images" not in codes(evaluate(["a"], features, reference, seeds=seeds))
+    one = evaluate(["a"], features, reference, seeds={mask: [0] * 64 for mask in features}, clips=True)
+    assert {"one_image", "one_seed"} <= codes(one)
+    assert one.kid == (None, None)
+    assert one.kid_shapley is None
+    with pytest.raises(GameError, match="at least two"):
+        evaluate(["a"], features, reference, seeds={m: [0] * 64 for m in features}, distance="kid", clips=True)
+
+
+@pytest.mark.parametrize("seeds", [None, {0: [0, 0, 1], 1: [0, 1, 1]}, {0: [0, 0, None], 1: [0, 0, None]}])
+def test_clips_need_the_same_seeds_everywhere(seeds: Mapping[int, list[int | None]] | None) -> None:
+    features, reference = workflow({"a": 1.0}, n=3)
+    with pytest.raises(GameError, match="Frames of clips need their seeds"):
+        evaluate(["a"], features, reference, seeds=seeds, clips=True)

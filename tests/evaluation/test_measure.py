@@ -15,7 +15,7 @@ from images_on_disk import image_folder
 from PIL import Image
 
 from copyscope_core.errors import GameError
-from copyscope_core.evaluation.measure import Works, input_image_warnings, measure
+from copyscope_core.evaluation.measure import GeneratedImage, Works, input_image_warnings, measure
 from copyscope_core.features.extractor import FeatureCache, Features
 from copyscope_core.files import images
 from copyscope_core.files.folders import list_folder, read_folder
@@ -46,10 +46,8 @@ def picture(tmp_path: Path) -> Callable[[int, int], ImageFile]:
     return make
 
 
-def loader(
-    picture: Callable[[int, int], ImageFile], known: bool = True
-) -> Callable[[int], list[tuple[ImageFile, int | None]]]:
-    return lambda mask: [(picture(k, 60 * mask), k if known else None) for k in range(5)]
+def loader(picture: Callable[[int, int], ImageFile], known: bool = True) -> Callable[[int], list[GeneratedImage]]:
+    return lambda mask: [GeneratedImage(picture(k, 60 * mask), k if known else None) for k in range(5)]
 
 
 def test_seeds_reach_the_intervals(picture: Callable[[int, int], ImageFile]) -> None:
@@ -64,6 +62,32 @@ def test_seeds_reach_the_intervals(picture: Callable[[int, int], ImageFile]) -> 
     assert "no_interval" in {caution.code for caution in unknown.evaluation.warnings}
 
 
+def test_frames_are_clips_of_their_seeds(picture: Callable[[int, int], ImageFile]) -> None:
+    def frames(mask: int) -> list[GeneratedImage]:
+        return [GeneratedImage(picture(10 * clip + k, 60 * mask), clip, 3 * k) for clip in range(3) for k in range(2)]
+
+    works, cache = Works([picture(100 + k, 120) for k in range(3)]), FeatureCache(None, Colours())
+    found = measure(["red"], frames, works, cache)
+    assert [(record["seed"], record["frame"]) for record in found.images[0]] == [
+        (c, f) for c in range(3) for f in (0, 3)
+    ]
+    assert any("only 3 clips a combination" in caution.message for caution in found.evaluation.warnings)
+    assert found.evaluation.uncertainty is not None
+    assert found.evaluation.uncertainty.seeds == 3
+    with pytest.raises(GameError, match="fid_infinity is not defined for frames"):
+        measure(["red"], frames, works, cache, distance="fid_infinity")
+    with pytest.raises(GameError, match=r"at least 2 clips a combination, and the coalition .* has 1;"):
+        measure(["red"], lambda mask: frames(mask)[:2], works, cache, distance="kid")
+
+
+def test_a_broken_frame_is_named(tmp_path: Path, picture: Callable[[int, int], ImageFile]) -> None:
+    Image.new("RGB", (8, 8)).save(tmp_path / "black.png")
+    black = GeneratedImage(read_image(tmp_path / "black.png"), 1, 4)
+    whole = [GeneratedImage(picture(0, 9), 0, 4), black]
+    found = measure(["red"], lambda mask: whole, Works([picture(100, 120)]), FeatureCache(None, Colours()))
+    assert "red, seed +1, frame 5, is entirely black" in found.warnings[-1].message
+
+
 def test_control_images_are_measured_and_recorded(picture: Callable[[int, int], ImageFile]) -> None:
     reference, control = [picture(100 + k, 120) for k in range(3)], [picture(200 + k, 30) for k in range(4)]
     found = measure(["red"], loader(picture), Works(reference, control), FeatureCache(None, Colours()))
@@ -72,7 +96,9 @@ def test_control_images_are_measured_and_recorded(picture: Callable[[int, int], 
     assert found.control is not None
     assert found.control["count"] == compared.count == 4
     assert [item["file"] for item in found.control["images"]] == [image.name for image in control]
-    assert compared.shapley[0] < found.evaluation.shapley[0]
+    content = found.evaluation.functions[0]
+    assert content.contrast is not None
+    assert content.contrast[0] > 0
 
 
 def test_the_distance_is_passed_on(picture: Callable[[int, int], ImageFile]) -> None:

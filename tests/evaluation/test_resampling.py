@@ -79,3 +79,13 @@ def test_kernel_without_one_image_is_the_kernel_of_the_rest(monkeypatch: pytest.
 def test_kernel_of_one_original_is_not_defined() -> None:
     x, y = sample(3, 2, 9), sample(4, 5, 9)
     assert np.isnan(resampled_kernel(x, y, polynomial_kernel, 1 - np.eye(2))).all()
+
+
+def test_kernel_leaves_out_pairs_of_one_clip() -> None:
+    x, y, clips = sample(3, 6, 9), sample(4, 5, 9), np.array([0, 0, 1, 1, 2, 2])
+    without = (clips[None, :] != np.arange(3)[:, None]).astype(np.float64)  # each clip left out in turn
+    found = resampled_kernel(x, y, polynomial_kernel, without, None, clips)
+    for clip in range(3):
+        kept = clips != clip
+        assert found[clip] == pytest.approx(kernel_value(x[kept], y, clips=clips[kept]))
+    assert np.isnan(resampled_kernel(x, y, polynomial_kernel, (clips == 0)[None].astype(float), None, clips)).all()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import time
 
 import numpy as np
 import pytest
@@ -23,6 +22,7 @@ from copyscope_core.game.shapley import (
     single_increments,
 )
 from copyscope_core.game.table import Game
+from tests.fuzz.limits import time_limit
 
 Floats = NDArray[np.float64]
 
@@ -186,15 +186,10 @@ def test_arrays_that_are_no_game(size: int) -> None:
         shapley_values(np.zeros(size))
 
 
-def test_twenty_players_in_under_a_second() -> None:
+def test_twenty_players_take_no_loop_over_coalitions() -> None:
     v = np.random.default_rng(1).normal(size=2**20)
-    seconds = []
-    for _ in range(3):
-        start = time.perf_counter()
-        phi = shapley_values(v)
-        seconds.append(time.perf_counter() - start)
-    check_efficiency(v, phi)
-    assert min(seconds) < 1.0
+    with time_limit():  # 0.03 s; every pair of a coalition and a player, one by one, takes over a minute
+        check_efficiency(v, shapley_values(v))
 
 
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 250.0])

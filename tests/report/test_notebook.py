@@ -23,7 +23,7 @@ NASTY = "<script>alert(1)</script>$\\frac{&\u202e\x1b[31m"
 def nasty_report() -> cs.Report:
     """A report in which every text is markup."""
     data = full_report(seeds=[0, 1]).model_dump()
-    data["headline"] = data["statement"] = data["created"] = NASTY
+    data["verdict"]["sentence"] = data["statement"] = data["created"] = NASTY
     for item in [*data["players"], *data["locked"]]:
         item["name"] = item["kind"] = NASTY
     data["warnings"] = [{"code": NASTY, "message": NASTY}]

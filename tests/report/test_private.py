@@ -23,18 +23,22 @@ from copyscope_core.evaluation.measure import Works
 from copyscope_core.evidence.publish import Published, ReportOptions, publish
 from copyscope_core.evidence.verify import Verifier
 from copyscope_core.files.folders import read_folder
+from copyscope_core.metadata.header import Metadata
 from copyscope_core.planning.plan import make_plan
+from copyscope_core.report.allowed import HIDDEN
 from copyscope_core.report.html.chart_files import chart_svg
 from copyscope_core.report.html.page import render_html
 from copyscope_core.report.html.pictures import Picture
+from copyscope_core.report.metadata import metadata_records
 from copyscope_core.report.private import without_private
 from copyscope_core.report.report import Report
-from copyscope_core.report.schema import Record
+from copyscope_core.report.schema import ControlRecord, CustodyRecord, Record
 from copyscope_core.report.text import summary_text
 from copyscope_core.settings import AuditSettings
 from copyscope_core.store.runs import STATE_VARIABLE
 from copyscope_core.workflow.graph import to_json
 from copyscope_core.workflow.node_info import bundled_catalog, is_model_file
+from tests.metadata.planted import KOHYA
 
 PASSED_ON = ("report.json", "report.html", "manifest.json", "chart.svg")
 SECRETS = (
@@ -42,6 +46,16 @@ SECRETS = (
     "unrelated07", "draft99", "C:\\Users", "/home/kjartan", "sub/folder",
 )  # fmt: skip
 """Words of prompts, titles, paths and image names that are planted below."""
+SAID = {
+    "sub/folder/dream.safetensors": Metadata(
+        {
+            **KOHYA,
+            "modelspec.description": "quokka",
+            "ss_tag_frequency": json.dumps({"a": {"heron": 4}}),
+            "ss_dataset_dirs": json.dumps({"/home/kjartan": {}}),
+        }
+    )
+}
 
 
 def planted() -> Report:
@@ -57,9 +71,16 @@ def planted() -> Report:
     summary = plan.summary()
     rng = np.random.default_rng(0)
     size = 1 << len(plan.players)
-    noise, reference = rng.normal(size=(2, 8)), rng.normal(size=(5, 8))
-    evaluation = evaluate(plan.names, {m: noise + 3 - m.bit_count() for m in range(size)}, reference)
-    return report_of(
+    noise, reference = rng.normal(size=(8, 8)), rng.normal(size=(5, 8))
+    features = {m: noise + 3 - m.bit_count() + 2 * (m & 1) for m in range(size)}
+    evaluation = evaluate(plan.names, features, reference, seeds={m: list(range(8)) for m in features})
+    custody = CustodyRecord(
+        started="2026-01-01T00:00:00.000Z", finished="2026-01-01T00:01:00.000Z", clock_moved=0.0, host="kjartan-laptop",
+        clock="Kjartan's clock, UTC+0000", commit="a" * 40, tree_sha256="b" * 64, weights_sha256="c" * 64,
+        command="copyscope audit /home/kjartan/sub/folder/draft99.json", examiner="A. Smith", case="7 O 12/26", made=9,
+        reused=0,
+    )  # fmt: skip
+    report = report_of(
         evaluation,
         players=summary["players"],
         locked=[{"name": "prompt: zugzwang", "kind": "prompt", "node": "6", "reason": "“zugzwang” is computed"}],
@@ -68,6 +89,7 @@ def planted() -> Report:
             {"name": "embedding: quokka", "kind": "CLIPTextEncode", "reason": "a textual inversion"},
         ],
         models=[{"file": "sub/folder/dream.safetensors", "sha256": "a" * 64}],
+        metadata=metadata_records({"sub/folder/dream.safetensors": ["dream"]}, SAID, ["Kjartan"]),
         seeds=range(2),
         settings=plan.settings,
         folders=dict.fromkeys(range(size), "coalitions"),
@@ -86,6 +108,7 @@ def planted() -> Report:
             {"code": "note", "message": r"Read from C:\Users\Kjartan\audit and /home/kjartan/refs."},
         ],
     )  # fmt: skip
+    return report.model_copy(update={"custody": custody})
 
 
 def written(tmp_path: Path, private: bool) -> tuple[Published, dict[str, str]]:
@@ -133,6 +156,10 @@ def test_hashes_and_numbers_stay_and_players_are_numbered(tmp_path: Path) -> Non
     assert report.settings["seeds"] == 2
     assert report.settings["baseline_checkpoint"] == "sd15.ckpt"
     assert report.environment["comfyui"] == "0.8.0"
+    assert report.custody is not None
+    assert (report.custody.examiner, report.custody.case, report.custody.made) == ("A. Smith", "7 O 12/26", 9)
+    assert (report.custody.host, report.custody.clock, report.custody.command) == (None, None, None)
+    assert report.custody.commit == "a" * 40
     assert any("reference image 4" in warning.message for warning in report.warnings)
 
 
@@ -170,7 +197,8 @@ def test_a_private_scoring_hides_folders_and_still_verifies(tmp_path: Path, monk
 MARK = "qzx"
 """A part of every word that is planted below, and of no word of CopyScope's."""
 
-OWN = {"schema_version", "statement", "created", "distance", "estimator", "stopped", "no_interval", "method"}
+OWN = {"schema_version", "statement", "created", "distance", "estimator", "stopped", "no_interval", "method", "source",
+       "function", "basis", "agreement", "reasons", "where"}  # fmt: skip
 """Fields whose text CopyScope writes itself, the same in every report or from numbers alone."""
 
 WITH_TEXT = ("input_image", "input_matches_reference", "defective_images", "plan", "conversion", "note", "no_effect",
@@ -197,7 +225,7 @@ def planted_everywhere(report: dict[str, Any], draw: Callable[[], str]) -> dict[
 
     def walk(value: Any, key: str) -> Any:
         if isinstance(value, dict):
-            open_ended = key in ("environment", "settings", "workflow", "baseline_models", "preprocessing")
+            open_ended = key in ("environment", "settings", "workflow", "baseline_models", "preprocessing", "views")
             plain = {name: walk(item, name) for name, item in value.items()}
             return plain | (
                 {new(f"{key} {name}"): walk(item, name) for name, item in value.items()} if open_ended else {}
@@ -221,10 +249,20 @@ def test_no_name_of_a_path_is_left_wherever_it_stands(data: st.DataObject) -> No
     open_report["warnings"] += [{"code": code, "message": "a note"} for code in WITH_TEXT]
     open_report["groups"] = [{"name": f"group of {p['name']}", "members": [p["name"]], "shapley": 1.0, "share": 1.0}
                              for p in open_report["players"]]  # fmt: skip
+    names = [player["name"] for player in open_report["players"]]
+    look = {"seeds": 3, "coalitions": 8, "runs": 24, "level": 0.99, "estimate": 1.0, "interval": None, "decided": True}
+    open_report["verdict"]["until_sure"] = {
+        "error": 0.05, "looks": [{**look, "first": names[0], "second": names[1]}], "stopped": "decided", "runs": 24,
+        "budget": 64, "seeds": 8, "chance": None, "narrower": 0.5, "set_aside": names[1:], "spared": 0, "tried": 0,
+        "put_back": names[:1],
+    }  # fmt: skip
     for player in open_report["players"]:
         player |= {"group": f"group of {player['name']}", "autov2": "0123456789"}
     for image in open_report["reference"]["images"]:
         image["matched_sha256"] = "e" * 64
+    images = [{"file": "unrelated07.png", "pixel_sha256": "d" * 64}, {"file": "painting-arearea.webp"}]
+    open_report["control"] = {"count": 2, "images": images, "source": "bank", "bank": "f" * 64, "kinds": ["painting"]}
+    open_report["views"] = {"content": [0, 8]}
     drawn = itertools.cycle(data.draw(st.lists(paths, min_size=1, max_size=6)))
     report = Report.model_validate(planted_everywhere(open_report, lambda: next(drawn)))
     assert MARK in report.model_dump_json()
@@ -234,6 +272,18 @@ def test_no_name_of_a_path_is_left_wherever_it_stands(data: st.DataObject) -> No
         assert MARK not in low, low[max(0, low.index(MARK) - 200) :][:300]
     assert [player.shapley for player in private.players] == [player.shapley for player in report.players]
     assert len({player.name for player in private.players}) == len(private.players)
+
+
+def test_works_of_the_bank_keep_their_names_and_what_resembles_the_reference_is_not_said() -> None:
+    images = [{"file": "painting-arearea.webp", "pixel_sha256": "d" * 64}, {"file": "unrelated07.png"}]
+    left_out = [{"file": "painting-charles.webp", "reason": "same_picture"}]
+    record = {"count": 2, "images": images, "source": "bank", "bank": "f" * 64, "kinds": ["painting", "heron"]}
+    given = planted().model_copy(update={"control": ControlRecord.model_validate({**record, "left_out": left_out})})
+    control = without_private(given).control
+    assert control is not None
+    assert [image.file for image in control.images] == ["painting-arearea.webp", "control image 2"]
+    assert (control.source, control.bank, control.kinds) == ("bank", "f" * 64, ["painting"])
+    assert [(item.file, item.reason) for item in control.left_out] == [(HIDDEN, "same_picture")]
 
 
 def test_every_text_field_of_a_report_is_planted_above() -> None:
@@ -255,7 +305,19 @@ def test_every_text_field_of_a_report_is_planted_above() -> None:
         for name, item in model.model_fields.items()
         if "str" in str(item.annotation)
     }
-    planted_there = {"autov2", "matched_sha256", "environment", "settings", "workflow"}
+    planted_there = {
+        "autov2",
+        "bank",
+        "kinds",
+        "matched_sha256",
+        "environment",
+        "settings",
+        "workflow",
+        "player",
+        "put_back",
+        "set_aside",
+        "views",
+    }
     assert texts - seen - OWN == planted_there
 
 
@@ -276,3 +338,13 @@ def test_names_of_model_files_versions_and_plain_names_stay() -> None:
     assert "reference image 4, at feature distance 12.0" in report.warnings[0].message
     assert "(node 4)" in report.warnings[0].message
     assert report.headline.count("“") == planted().headline.count("“")
+
+
+def test_a_verdict_has_no_names_of_its_own() -> None:
+    """Names that no component has are left out, whoever wrote them there."""
+    data = planted().model_dump(mode="json")
+    data["verdict"] |= {"decided": True, "player": "moonlit heron", "first": "quokka", "tied": ["zugzwang"]}
+    data["verdict"]["value_functions"][0] |= {"first": "kjartan", "sure": True}
+    text = without_private(Report.model_validate(data)).model_dump_json()
+    for word in ("moonlit", "quokka", "zugzwang", "kjartan"):
+        assert word not in text

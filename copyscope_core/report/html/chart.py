@@ -1,4 +1,4 @@
-"""Charts of the report as SVG: bars of the players' Shapley values, and a small meter for a coalition's FID.
+"""Charts of the report as SVG: bars of what players are ranked by, and a small meter for a coalition's FID.
 
 Colours and fonts come from the page's style sheet, by class; every text is escaped.
 """
@@ -12,8 +12,8 @@ from typing import NamedTuple
 from markupsafe import Markup
 
 from ...distances.registry import DISTANCES, DistanceInfo
-from ..schema import PlayerResult
-from ..text import clip, interval_text, percent, signed
+from ..schema import ReportData
+from ..text import clip, kind_words, percent, shorten, towards, towards_interval
 
 BAR = 20
 TOP = 10
@@ -54,8 +54,8 @@ class Layout(NamedTuple):
 
 
 WIDE = Layout(
-    760, 252, 620, 40, 20, 26, 5,
-    name=Spot(240, 19, "end"), kind=Spot(240, 33, "end"), value=Spot(632, 19, "start"), ends=Spot(632, 34, "start"),
+    760, 232, 566, 40, 20, 26, 5,
+    name=Spot(220, 19, "end"), kind=Spot(220, 33, "end"), value=Spot(578, 19, "start"), ends=Spot(578, 34, "start"),
 )  # fmt: skip
 """Names and numbers beside the bars."""
 
@@ -66,18 +66,64 @@ NARROW = Layout(
 """Names and numbers above and below the bars, for a phone."""
 
 
+class Entry(NamedTuple):
+    """A bar of the chart.
+
+    Attributes:
+        value: φ, or the contrast; ``interval``: its interval, or None; ``interval_name``: what that is called.
+        share: of all change; None: not shown.
+        idle: the player changes no pixel.
+    """
+
+    name: str
+    kind: str
+    value: float
+    interval: Sequence[float] | None
+    share: float | None
+    idle: bool
+    interval_name: str = "95% interval"
+
+
+def entries(report: ReportData) -> list[Entry]:
+    """A bar for each player, in the order of the verdict's basis."""
+    shares = report.verdict.basis == "shapley"
+    return [
+        Entry(
+            player.name,
+            player.kind,
+            *report.worth(player),
+            player.share if shares else None,
+            bool(player.no_effect),
+            report.verdict.interval_name,
+        )
+        for player in report.ranked()
+    ]
+
+
+def axis_ends(report: ReportData) -> tuple[str, str]:
+    """What a bar to the left and one to the right mean on the verdict's basis."""
+    if report.verdict.basis == "contrast":
+        return "nearer the control", "nearer the reference"
+    return "farther", "nearer to the reference"
+
+
 def chart(
-    players: Sequence[PlayerResult], info: DistanceInfo = DISTANCES["fid"], layout: Layout = WIDE, name: str = "wide"
+    players: Sequence[Entry],
+    info: DistanceInfo = DISTANCES["fid"],
+    layout: Layout = WIDE,
+    name: str = "wide",
+    ends: tuple[str, str] = ("farther", "nearer to the reference"),
 ) -> Markup:
-    """Horizontal signed bars of φ with their intervals as whiskers, in the order given; right: towards the reference.
+    """Horizontal signed bars with their intervals as whiskers, in the order given; right: towards the reference.
 
     Args:
         players: one bar each.
         info: name and unit of the distance in use.
         name: its class, and the beginning of its ids; a page needs another one for every chart.
+        ends: what the two ends of the axis mean (:func:`axis_ends`).
     """
-    whiskers = [player.shapley_interval for player in players]
-    bars = [0.0, *(player.shapley for player in players)]
+    whiskers = [player.interval for player in players]
+    bars = [0.0, *(player.value for player in players)]
     reach = REACH * (max(bars) - min(bars))
     numbers = [
         *bars,
@@ -102,7 +148,7 @@ def chart(
         )
     parts.append(
         Markup('<text class="axis" x="{}" y="{}" text-anchor="middle">{}</text>').format(
-            (left + right) / 2, bottom + 36, f"← away   ·   {info.unit}   ·   towards the reference →"
+            (left + right) / 2, bottom + 36, f"← {ends[0]}   ·   {info.unit}   ·   {ends[1]} →"
         )
     )
     for row, player in enumerate(players):
@@ -131,43 +177,43 @@ def nice_ticks(low: float, high: float, about: int = 5) -> list[float]:
     return [round(k * step, 12) for k in range(math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9) + 1)]
 
 
-def _open(players: Sequence[PlayerResult], width: int, height: int, info: DistanceInfo, name: str) -> Markup:
+def _open(players: Sequence[Entry], width: int, height: int, info: DistanceInfo, name: str) -> Markup:
     figures = "; ".join(
-        f"{player.name} {signed(player.shapley, info.digits)}{_ends(player, info)}" for player in players
+        f"{player.name} {towards(player.value, info.digits)}{_ends(player, info)}" for player in players
     )
     return Markup(
         '<svg class="chart {name}" viewBox="0 0 {width} {height}" role="img" '
         'aria-labelledby="{name}-title {name}-text" xmlns="http://www.w3.org/2000/svg">\n'
         '<title id="{name}-title">Contribution of each component</title>\n'
-        '<desc id="{name}-text">Shapley values in {unit}, positive: towards the reference. {figures}</desc>'
+        '<desc id="{name}-text">In {unit}, nearer to the reference or farther from it. {figures}</desc>'
     ).format(name=name, width=width, height=height, unit=info.unit, figures=figures)
 
 
-def _bar(player: PlayerResult, top: float, x: Callable[[float], float], info: DistanceInfo, layout: Layout) -> Markup:
-    zero, end, pair = x(0.0), x(player.shapley), player.shapley_interval
+def _bar(player: Entry, top: float, x: Callable[[float], float], info: DistanceInfo, layout: Layout) -> Markup:
+    zero, end, pair = x(0.0), x(player.value), player.interval
     middle = top + layout.middle
-    kind = "toward" if player.shapley > 0 else "away"
-    value = "no effect" if player.no_effect else signed(player.shapley, info.digits)
-    share = "" if player.share is None or player.no_effect else percent(player.share, 0)
+    kind = "toward" if player.value > 0 else "away"
+    value = "no effect" if player.idle else towards(player.value, info.digits)
+    share = "" if player.share is None or player.idle else percent(abs(player.share), 0).lstrip("+")
     parts = [
         Markup("<g><title>{}: {} {}{}{}</title>").format(
             player.name, value, info.unit, _ends(player, info), f", share {share}" if share else ""
         ),
-        _text("name", layout.name, top, clip(player.name, layout.letters)),
-        _text("kind", layout.kind, top, clip(player.kind, 32)),
+        _text("name", layout.name, top, shorten(player.name, layout.letters)),
+        _text("kind", layout.kind, top, clip(kind_words(player.kind), 32)),
         Markup('<rect class="bar {}" x="{}" y="{}" width="{}" height="{}" rx="2"/>').format(
-            kind, min(zero, end), middle - BAR / 2, max(1.0 if player.shapley else 0.0, round(abs(end - zero), 2)), BAR
+            kind, min(zero, end), middle - BAR / 2, max(1.0 if player.value else 0.0, round(abs(end - zero), 2)), BAR
         ),
     ]
     label = Markup('{}<tspan class="share" dx="8">{}</tspan>').format(value, share)
-    if pair is None or player.no_effect:
+    if pair is None or player.idle:
         parts.append(_text("value", layout.value, top, label))
     else:
         low, high = x(pair[0]), x(pair[1])
         parts += [_line(low, middle, high, middle, kind) for kind in ("halo", "whisker")]
         parts += [_line(end_, middle - 5, end_, middle + 5, "whisker") for end_ in (low, high)]
         parts.append(_text("value", layout.value, top, label))
-        parts.append(_text("ends", layout.ends, top, interval_text(pair, info.digits)))
+        parts.append(_text("ends", layout.ends, top, towards_interval(pair, info.digits)))
     parts.append(Markup("</g>"))
     return Markup("").join(parts)
 
@@ -178,9 +224,9 @@ def _text(kind: str, spot: Spot, top: float, text: str) -> Markup:
     )
 
 
-def _ends(player: PlayerResult, info: DistanceInfo) -> str:
-    pair = player.shapley_interval
-    return "" if pair is None else f" (95% interval {interval_text(pair, info.digits)})"
+def _ends(player: Entry, info: DistanceInfo) -> str:
+    pair = player.interval
+    return "" if pair is None else f" ({player.interval_name} {towards_interval(pair, info.digits)})"
 
 
 def _within(value: float, low: float, high: float) -> float:

@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ...distances.registry import DISTANCES
 from ..report import Report
-from .chart import chart
+from .chart import axis_ends, chart, entries
 
 SCALE = 2
 """Pixels of the PNG for each unit of the SVG."""
@@ -48,7 +48,7 @@ def chart_svg(report: Report) -> str:
         for name, (colour, size, bold) in TEXTS.items()
     ]
     style = "text { font-family: system-ui, 'Segoe UI', 'DejaVu Sans', sans-serif; } " + " ".join(rules)
-    opening, body = str(chart(report.ranked(), DISTANCES[report.distance])).split("\n", 1)
+    opening, body = str(chart(entries(report), DISTANCES[report.distance], ends=axis_ends(report))).split("\n", 1)
     page = f'<rect width="100%" height="100%" fill="{PAGE}"/>'
     svg = f'<?xml version="1.0" encoding="UTF-8"?>\n{opening}\n<style>{style}</style>\n{page}\n{body}\n'
     return _NO_XML.sub("�", svg)

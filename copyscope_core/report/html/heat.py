@@ -10,7 +10,7 @@ from markupsafe import Markup
 from ...distances.registry import DISTANCES
 from ..report import Report
 from ..schema import Interaction
-from ..text import clip, columns, interval_text, signed
+from ..text import columns, interval_text, shorten, signed
 
 CELL = 96
 ROW = 46
@@ -50,7 +50,7 @@ def heat_map(report: Report) -> Markup | None:
         top = HEAD + ROW * row
         parts.append(
             Markup('<text class="name" x="{}" y="{}" text-anchor="end">{}<title>{}</title></text>').format(
-                LABEL - 10, top + ROW / 2 + 5, clip(name, NAME_COLUMNS), name
+                LABEL - 10, top + ROW / 2 + 5, shorten(name, NAME_COLUMNS), name
             )
         )
         parts += [
@@ -66,7 +66,7 @@ def _two_lines(name: str) -> list[str]:
     if columns(name) <= COLUMN_NAME:
         return [name]
     cut = max((place for place in range(2, COLUMN_NAME + 1) if name[place - 1] in "-_ "), default=COLUMN_NAME)
-    return [clip(name[:cut], COLUMN_NAME), clip(name[cut:], COLUMN_NAME)]
+    return [shorten(name[:cut], COLUMN_NAME), shorten(name[cut:], COLUMN_NAME)]
 
 
 def strongest(report: Report, size: int, count: int) -> list[Interaction]:
@@ -104,9 +104,13 @@ def _cell(item: Interaction, left: float, top: float, largest: float, report: Re
 def _told(item: Interaction, report: Report) -> str:
     """A cell as a sentence, for hovering and for those who do not see it."""
     info = DISTANCES[report.distance]
-    one, other = (f"“{clip(name, NAME_COLUMNS)}”" for name in item.members)
+    one, other = (f"“{shorten(name, NAME_COLUMNS)}”" for name in item.members)
     amount = signed(item.sii, info.digits)
-    ends = "" if item.sii_interval is None else f", 95% interval {interval_text(item.sii_interval, info.digits)}"
+    ends = (
+        ""
+        if item.sii_interval is None
+        else f", {report.verdict.interval_name} {interval_text(item.sii_interval, info.digits)}"
+    )
     if item.sii == 0:
         return f"{one} and {other}: no interaction"
     chance = " (may be chance)" if unsure(item) else ""

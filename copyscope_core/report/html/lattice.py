@@ -8,7 +8,7 @@ from typing import NamedTuple
 from ...distances.registry import DISTANCES
 from ..report import Report
 from ..schema import CoalitionResult
-from ..text import clip, distance_of, number, signed
+from ..text import distance_of, number, shorten, signed, towards
 
 SHADES = 8
 TILES = 256
@@ -85,8 +85,8 @@ def moves(report: Report, coalition: CoalitionResult, by_mask: Mapping[int, Coal
         other = by_mask.get(coalition.mask ^ 1 << bit)
         if other is not None:
             word = "without" if coalition.mask >> bit & 1 else "with"
-            change = signed(other.value - coalition.value, digits)
-            found.append(Move(other.mask, f"{word} {clip(player.name, NAME_COLUMNS)}", change))
+            change = towards(other.value - coalition.value, digits)
+            found.append(Move(other.mask, f"{word} {shorten(player.name, NAME_COLUMNS)}", change))
     return found
 
 
@@ -101,5 +101,6 @@ def _tile(report: Report, coalition: CoalitionResult, nearness: float) -> Tile:
         tuple(bool(coalition.mask >> bit & 1) for bit in range(players)) if players <= DOTS else (),
         text,
         f"{' + '.join(coalition.members) or 'None of the components'}: "
-        f"{info.label if value is not None else 'gain'} {text}",
+        f"{info.label if value is not None else 'gain'} {text}"
+        + (f", {towards(coalition.value, info.digits)} than with none" if coalition.members else ""),
     )

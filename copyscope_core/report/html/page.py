@@ -6,51 +6,62 @@ security policy forbids whatever might still slip through. Without scripts the p
 
 from __future__ import annotations
 
-import base64
 import functools
-import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from ...distances.registry import DISTANCES
+from ...distances.registry import DISTANCES, STYLE_INFO
+from ...features.beside import has_style_model
 from ...files.atomic import write_bytes_atomic
+from ..limits import READINGS, limits_of
 from ..report import Report
-from ..schema import CoalitionResult, ReportWarning
-from ..terms import terms_for
+from ..terms import Term, terms_for
 from ..text import (
+    NO_NUMBER,
+    amount,
     coalition_title,
+    columns,
     distance_of,
     interval_text,
+    kind_words,
     not_told_apart,
     number,
     percent,
     percent_interval,
     probability,
+    shorten,
     signed,
+    towards,
+    towards_interval,
     whole,
 )
-from .chart import NARROW, chart, meter
-from .heat import heat_map, strongest, unsure
-from .lattice import Move, lattice, moves, shown, telling
-from .pictures import Picture, Thumbnail
-from .sides import Album, alike, changes, sides
+from . import facts
+from .cards import Card, make_cards, without_first
+from .chart import NARROW, axis_ends, chart, entries
+from .heat import heat_map, strongest
+from .lattice import lattice
+from .paper import FILE, NO_DIGEST, page_foot, policy_hash
+from .pictures import Picture
+from .sides import Album, changes
 
 TEMPLATES = Path(__file__).parent / "templates"
 
-IMAGES_PER_COALITION = 4
 REFERENCE_IMAGES = 12
-IMAGES_IN_ALL = 400
-COALITIONS_SHOWN = 64
 HASH_ROWS = 4096
 TRIPLES = 12
 PAIRS_NAMED = 6
-"""Caps on what is embedded; the JSON report names everything."""
+"""Caps on what is shown; the JSON report names everything."""
+
+LONG_NAME = 40
+"""Letters of a component's name at most; the whole name is a hint."""
+
+MOST_PIXELS = 16384
+"""Longest side of the shape that reference images are brought to for their thumbnails."""
 
 NOTES = ("note", "plan", "conversion", "input_image")
 """Warnings that tell what was done rather than how to read the result."""
@@ -58,25 +69,44 @@ NOTES = ("note", "plan", "conversion", "input_image")
 GRAVEST = ("canary_mismatch", "input_matches_reference", "non_deterministic", "defective_images")
 """Warnings that may overturn the result; they come first."""
 
+PLACES = {
+    "lead": ("agree", "enough", "until_sure", "amounts"),
+    "scale": ("yardstick_content", "away_from_both"),
+    "style": ("yardstick_style",),
+    "limits": (*READINGS, "error_rates"),
+}
+"""Where the verdict's readings are shown; others are among the numbers that look odd."""
 
-@dataclass(frozen=True)
-class Card:
-    """A coalition as the grid shows it."""
 
-    coalition: CoalitionResult
+class Words:
+    """The words of a page that are explained where they stand, and which of them it has.
+
+    A word is a button that opens its meaning in place; the meanings follow at the end of the page.
+    """
+
+    def __init__(self, terms: Mapping[str, Term]) -> None:
+        self._terms = terms
+        self.used: dict[str, Term] = {}
+
+    def __call__(self, key: str, label: str | None = None) -> Markup:
+        term = self.used[key] = self._terms[key]
+        return Markup('<button type="button" class="term" popovertarget="term-{}">{}</button>').format(
+            key, label or term.name
+        )
+
+
+class Look(NamedTuple):
+    """A row of images of the first screen; the same column is the same seed."""
+
     title: str
-    full_title: str
-    thumbnails: tuple[Thumbnail, ...]
-    more: int
-    bar: Markup
-    nearest: bool
-    moves: tuple[Move, ...]
+    card: Card
 
 
 def render_html(
     report: Report,
     images: Mapping[int, Sequence[Picture]] | None = None,
     reference_images: Sequence[Picture] = (),
+    manifest_sha256: str = NO_DIGEST,
 ) -> str:
     """The whole report as HTML text.
 
@@ -85,48 +115,66 @@ def render_html(
         images: mask → images of that coalition, of which the first few are embedded as thumbnails. An image that
             cannot be read is shown as missing.
         reference_images: the rights holder's images; leave out to keep them private.
+        manifest_sha256: of the manifest beside the page, shown in it and at the foot of each printed page; by default
+            what :func:`resealed` replaces when there is a manifest.
     """
     info = DISTANCES[report.distance]
-    album = Album(images or {}, reference_images)
-    cards = _cards(report, album)
+    album = Album(images or {}, reference_images, _shape(report))
+    cards = make_cards(report, album)
     by_mask = {card.coalition.mask: card for card in cards}
-    serious, notes = _divided(report.warnings)
+    words = Words(terms_for(report.distance))
+    readings = _readings(report)
+    foot = page_foot(report.created, manifest_sha256)
     return (
         page_environment()
         .get_template("report.html.j2")
         .render(
             report=report,
+            created=report.created.replace("T", " ").replace("Z", " UTC"),
+            manifest_sha256=manifest_sha256,
             whole=whole(report),
+            brief=_brief(report),
+            grave=sorted(
+                (item for item in report.warnings if item.code in GRAVEST), key=lambda item: GRAVEST.index(item.code)
+            ),
+            cautions=[item for item in report.warnings if item.code not in (*GRAVEST, *NOTES)],
+            notes=[item for item in report.warnings if item.code in NOTES],
+            readings=readings,
+            limits=limits_of(report),
+            compared=report.verdict.basis == "contrast",
+            style=STYLE_INFO,
+            has_style=any(player.style_shapley is not None for player in report.players),
+            diffusion_style=has_style_model(report.preprocessing),
             script=Markup(_read("report.js")),  # noqa: S704 - our own file
-            script_hash=_policy_hash(_read("report.js")),
+            script_hash=policy_hash(_read("report.js")),
             **page_style(),
-            serious=serious,
-            notes=notes,
-            chart=chart(report.ranked(), info),
-            narrow_chart=chart(report.ranked(), info, NARROW, "narrow"),
+            foot=Markup(foot),  # noqa: S704 - escaped for a style sheet
+            foot_hash=policy_hash(foot),
+            chart=chart(entries(report), info, ends=axis_ends(report)),
+            narrow_chart=chart(entries(report), info, NARROW, "narrow", axis_ends(report)),
             lattice=lattice(report),
-            sides=sides(report, album),
+            no_number=NO_NUMBER,
+            looks=_looks(report, by_mask),
             changes=changes(report, album),
-            alike=alike(report, album),
             heat=heat_map(report),
             triples=strongest(report, 3, TRIPLES),
-            unsure=unsure,
             apart=not_told_apart(report),
             apart_named=PAIRS_NAMED,
             info=info,
             digits=max(2, info.digits),
             distance_of=distance_of,
-            terms=terms_for(report.distance),
+            term=words,
+            used=words.used,
             cards=cards,
             everything=by_mask[max(by_mask)],
             nothing=by_mask[min(by_mask)],
-            has_images=any(card.thumbnails for card in cards),
+            amount=amount,
+            unit="image" if report.clips is None else "frame",
             reference=[album.reference(place) for place in range(min(len(reference_images), REFERENCE_IMAGES))],
             reference_more=max(0, report.reference.count - REFERENCE_IMAGES),
             hash_rows=_hash_rows(report),
             hash_total=sum(len(coalition.image_files) for coalition in report.coalitions),
-            settings=_pretty(report.settings),
-            pretty=_pretty,
+            facts=facts,
             workflow=None if report.workflow is None else _pretty(report.workflow),
         )
     )
@@ -137,14 +185,15 @@ def write_html(
     folder: Path,
     images: Mapping[int, Sequence[Picture]] | None = None,
     reference_images: Sequence[Picture] = (),
+    manifest_sha256: str = NO_DIGEST,
 ) -> Path:
     """Write ``report.html`` into a folder, atomically, and return its path. Arguments as for `render_html`.
 
     Raises:
         StoreError: the disk is full, or the folder cannot be written.
     """
-    path = folder / "report.html"
-    write_bytes_atomic(path, render_html(report, images, reference_images).encode("utf-8"))
+    path = folder / FILE
+    write_bytes_atomic(path, render_html(report, images, reference_images, manifest_sha256).encode("utf-8"))
     return path
 
 
@@ -160,11 +209,15 @@ def page_environment() -> Environment:
     environment.filters |= {
         "num": number,
         "signed": signed,
+        "towards": towards,
         "percent": percent,
         "ends": interval_text,
+        "towards_ends": towards_interval,
         "percent_ends": percent_interval,
         "probability": probability,
-        "plain": _plain,
+        "kind": kind_words,
+        "shorten": shorten,
+        "sentence": _as_sentence,
     }
     return environment
 
@@ -172,7 +225,7 @@ def page_environment() -> Environment:
 def page_style() -> dict[str, Any]:
     """The style sheet of a page, and its hash for the content security policy."""
     css = _read("report.css")
-    return {"css": Markup(css), "style_hash": _policy_hash(css)}  # noqa: S704 - our own file
+    return {"css": Markup(css), "style_hash": policy_hash(css)}  # noqa: S704 - our own file
 
 
 @functools.cache
@@ -180,75 +233,64 @@ def _read(name: str) -> str:
     return (TEMPLATES / name).read_text(encoding="utf-8")
 
 
-def _policy_hash(text: str) -> str:
-    """How a content security policy names an inline style or script."""
-    return base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")
+def _shape(report: Report) -> tuple[int, int] | None:
+    """Width and height that the reference images were measured in; None: unknown."""
+    width, height = (report.reference.preprocessing.get(key) for key in ("width", "height"))
+    usable = all(isinstance(side, int) and 0 < side <= MOST_PIXELS for side in (width, height))
+    return (width, height) if usable else None  # type: ignore[return-value]
 
 
-def _divided(warnings: Sequence[ReportWarning]) -> tuple[list[ReportWarning], list[ReportWarning]]:
-    """What changes how to read the result, the gravest first, and mere notes."""
-    serious = [item for item in warnings if item.code not in NOTES]
-    serious.sort(key=lambda item: GRAVEST.index(item.code) if item.code in GRAVEST else len(GRAVEST))
-    return serious, [item for item in warnings if item.code in NOTES]
+def _readings(report: Report) -> dict[str, list[str]]:
+    """What stands beside the verdict, by where it is shown; the limits and error rates have a box of their own."""
+    found: dict[str, list[str]] = {"lead": [], "scale": [], "style": [], "odd": []}
+    for item in report.verdict.reading:
+        place = next((place for place, codes in PLACES.items() if item.code in codes), "odd")
+        if place in found:
+            found[place].append(item.sentence)
+    return found
 
 
-def _cards(report: Report, album: Album) -> list[Card]:
-    names = [player.name for player in report.players]
-    chosen = shown(report)
-    pictured = {item.mask for item in telling(report.coalitions, len(names), COALITIONS_SHOWN)}
-    each = max(1, min(IMAGES_PER_COALITION, IMAGES_IN_ALL // len(pictured)))
-    farthest = max(_shown(report, coalition) for coalition in report.coalitions)
-    nearest = max(coalition.value for coalition in report.coalitions)
-    by_mask = {coalition.mask: coalition for coalition in chosen}
-    cards = []
-    for coalition in chosen:
-        title = coalition_title(coalition, names)
-        count = min(each, album.count(coalition.mask)) if coalition.mask in pictured else 0
-        cards.append(
-            Card(
-                coalition=coalition,
-                title=title,
-                full_title=" + ".join(coalition.members),
-                thumbnails=tuple(
-                    album.generated(coalition.mask, place, f"{title}, image {place + 1}") for place in range(count)
-                ),
-                more=max(0, coalition.images - count),
-                bar=meter(_shown(report, coalition), farthest),
-                nearest=coalition.value == nearest,
-                moves=tuple(moves(report, coalition, by_mask)),
-            )
-        )
-    return cards
+def _looks(report: Report, by_mask: Mapping[int, Card]) -> list[Look]:
+    """The images with all components, without the one that comes first, and with none."""
+    full, removed = max(by_mask), without_first(report)
+    rows = {full: "All components" if len(report.players) > 1 else "With it"}
+    if removed is not None and removed in by_mask and report.verdict.first is not None:
+        rows.setdefault(removed, f"Without {shorten(report.verdict.first, LONG_NAME)}")
+    rows.setdefault(min(by_mask), "None of them")
+    cards = [Look(title, by_mask[mask]) for mask, title in rows.items()]
+    return [look for look in cards if look.card.thumbnails or look.card.strips]
 
 
-def _shown(report: Report, coalition: CoalitionResult) -> float:
-    """What the bar of a coalition is as long as; FID where the distance in use is not defined."""
-    value = distance_of(report, coalition)
-    return coalition.fid if value is None else value
+def _brief(report: Report) -> Callable[[str], str]:
+    """Sentences with the names of components shortened where they are long."""
+    names = sorted({player.name for player in report.players}, key=len, reverse=True)
+    long = {f"“{name}”": f"“{shorten(name, LONG_NAME)}”" for name in names if columns(name) > LONG_NAME}
+
+    def brief(text: str) -> str:
+        for name, short in long.items():
+            text = text.replace(name, short)
+        return text
+
+    return brief
 
 
-def _hash_rows(report: Report) -> list[tuple[str, str, int | None, str]]:
+def _as_sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _hash_rows(report: Report) -> list[tuple[str, str, int | None, str | None]]:
     names = [player.name for player in report.players]
     rows = [
         (
             f"{coalition.folder}/{image.file}" if coalition.folder else image.file,
             coalition_title(coalition, names),
             image.seed,
-            image.pixel_sha256 or image.sha256 or "–",
+            image.pixel_sha256 or image.sha256,
         )
         for coalition in report.coalitions
         for image in coalition.image_files
     ]
     return rows[:HASH_ROWS]
-
-
-def _plain(value: Any) -> str:
-    """A fact of the environment as text: lists and tables as what they hold."""
-    if value is None or value in ({}, []):
-        return "–"
-    if isinstance(value, dict):
-        return ", ".join(f"{key}: {_plain(item)}" for key, item in value.items())
-    return ", ".join(map(_plain, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def _pretty(data: Any) -> str:

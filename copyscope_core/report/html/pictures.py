@@ -15,6 +15,8 @@ import numpy as np
 from markupsafe import Markup
 from PIL import Image, ImageChops, ImageFilter, ImageOps
 
+from ...files.pixels import match_reference
+
 THUMBNAIL = 176
 """Longest side of an embedded image, in pixels."""
 
@@ -43,14 +45,18 @@ class Thumbnail:
     alt: str
 
 
-def thumbnail(picture: Picture, alt: str) -> Thumbnail:
-    """An image as a small JPEG; one that cannot be read is shown as missing."""
-    small = decode(picture, THUMBNAIL)
+def thumbnail(picture: Picture, alt: str, shape: tuple[int, int] | None = None) -> Thumbnail:
+    """An image as a small JPEG; one that cannot be read is shown as missing. Arguments as for `decode`."""
+    small = decode(picture, THUMBNAIL, shape)
     return Thumbnail(None, f"{alt} (could not be read)") if small is None else embed(small, alt)
 
 
-def decode(picture: Picture, side: int | None = None) -> Image.Image | None:
-    """An image as RGB on white, at most ``side`` pixels long; None where it cannot be read.
+def decode(picture: Picture, side: int | None = None, shape: tuple[int, int] | None = None) -> Image.Image | None:
+    """An image as RGB on white; None where it cannot be read.
+
+    Args:
+        side: at most so many pixels long; None: in full size.
+        shape: width and height that a reference image was measured in, and is brought to in the same way.
 
     Raises:
         StoreError: a storage does not give its file.
@@ -61,13 +67,15 @@ def decode(picture: Picture, side: int | None = None) -> Image.Image | None:
             image = file.copy()
         else:
             with Image.open(io.BytesIO(file) if isinstance(file, bytes) else file) as opened:
-                if side is not None:
+                if side is not None and shape is None:
                     opened.draft("RGB", (2 * side, 2 * side))
                 image = ImageOps.exif_transpose(opened)
         if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
             rgba = image.convert("RGBA")
             image = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
         image = image.convert("RGB")
+        if shape is not None:
+            image = Image.fromarray(match_reference(np.asarray(image), *shape))
         if side is not None:
             image.thumbnail((side, side), Image.Resampling.LANCZOS)
     except _UNREADABLE:

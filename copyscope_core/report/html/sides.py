@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from markupsafe import Markup
-from PIL import Image, ImageOps
+from PIL import Image
 
 from ..report import Report
 from ..schema import CoalitionResult
-from ..text import clip, coalition_title
+from ..text import image_title, shorten
 from .likeness import Likeness, mean_likeness
 from .pictures import THUMBNAIL, Picture, Thumbnail, close_up, decode, difference, embed, outlines, palette, thumbnail
-from .side_by_side import Pair, compared, pairs, removals
+from .side_by_side import Pair, pairs, removals
 
 PALETTE_IMAGES = 8
 NAME_COLUMNS = 30
@@ -26,11 +26,18 @@ class Album:
     Args:
         images: mask → the coalition's images.
         references: the rights holder's images; empty: they are not to be shown.
+        shape: width and height that the references were measured in: that part of them is shown; None: unknown.
     """
 
-    def __init__(self, images: Mapping[int, Sequence[Picture]], references: Sequence[Picture]) -> None:
+    def __init__(
+        self,
+        images: Mapping[int, Sequence[Picture]],
+        references: Sequence[Picture],
+        shape: tuple[int, int] | None = None,
+    ) -> None:
         self._images = images
         self._references = references
+        self._shape = shape
         self._shown: dict[int, Thumbnail] = {}
         self._small: dict[int, Image.Image | None] = {}
 
@@ -50,7 +57,7 @@ class Album:
         if not 0 <= place < len(self._references):
             return None
         if place not in self._small:
-            self._small[place] = decode(self._references[place], THUMBNAIL)
+            self._small[place] = decode(self._references[place], THUMBNAIL, self._shape)
         return self._small[place]
 
     def reference(self, place: int) -> Thumbnail | None:
@@ -58,13 +65,12 @@ class Album:
         if not 0 <= place < len(self._references):
             return None
         if place not in self._shown:
-            self._shown[place] = thumbnail(self._references[place], f"Reference image {place + 1}")
+            self._shown[place] = thumbnail(self._references[place], f"Reference image {place + 1}", self._shape)
         return self._shown[place]
 
     def fitted_reference(self, size: tuple[int, int]) -> Image.Image | None:
         """The first reference image, cropped and scaled to a size; None where it is not to be shown."""
-        image = decode(self._references[0]) if self._references else None
-        return None if image is None else ImageOps.fit(image, size, Image.Resampling.LANCZOS)
+        return decode(self._references[0], shape=size) if self._references else None
 
     def references(self) -> list[Image.Image]:
         """A few reference images, small."""
@@ -79,22 +85,6 @@ class Beside(NamedTuple):
     image: Thumbnail
     reference: Thumbnail | None
     name: str
-
-
-@dataclass(frozen=True)
-class Side:
-    """A coalition beside its nearest references."""
-
-    coalition: CoalitionResult
-    title: str
-    pairs: list[Beside]
-
-
-class Alike(NamedTuple):
-    """A coalition's images and their nearest references by simple measures."""
-
-    title: str
-    likeness: Likeness
 
 
 @dataclass(frozen=True)
@@ -118,25 +108,18 @@ class Change:
     colours: Markup | None
 
 
-def sides(report: Report, album: Album) -> list[Side]:
-    """The full workflow, each single removal and each single player; empty where there are no pictures."""
-    names = [player.name for player in report.players]
-    found = []
-    for coalition in compared(report):
-        title = coalition_title(coalition, names)
-        shown = [
-            Beside(
-                pair,
-                album.generated(coalition.mask, pair.image, f"{title}, image {pair.image + 1}"),
-                album.reference(pair.reference),
-                _reference_name(report, pair.reference),
-            )
-            for pair in pairs(coalition)
-            if pair.image < album.count(coalition.mask)
-        ]
-        if shown:
-            found.append(Side(coalition, title, shown))
-    return found
+def beside(report: Report, coalition: CoalitionResult, title: str, album: Album) -> list[Beside]:
+    """Some of a coalition's images, each beside its nearest reference; none where there are no pictures."""
+    return [
+        Beside(
+            pair,
+            album.generated(coalition.mask, pair.image, f"{title}, {image_title(coalition, pair.image)}"),
+            album.reference(pair.reference),
+            _reference_name(report, pair.reference),
+        )
+        for pair in pairs(coalition)
+        if pair.image < album.count(coalition.mask)
+    ]
 
 
 def changes(report: Report, album: Album) -> list[Change]:
@@ -177,7 +160,7 @@ def changes(report: Report, album: Album) -> list[Change]:
         image = album.decoded(coalition.mask, 0)
         if image is None or image.size != full.size:
             continue
-        title = f"Without {clip(report.players[bit].name, NAME_COLUMNS)}"
+        title = f"Without {shorten(report.players[bit].name, NAME_COLUMNS)}"
         apart, mean, changed = difference(full, image)
         rows.append(
             Change(
@@ -194,20 +177,14 @@ def changes(report: Report, album: Album) -> list[Change]:
     return rows
 
 
-def alike(report: Report, album: Album) -> list[Alike]:
-    """The coalitions that stand side by side, each by the first of its images; empty where there are no pictures."""
-    names = [player.name for player in report.players]
-    found = []
-    for coalition in compared(report):
-        both = [
-            (album.decoded(coalition.mask, place, THUMBNAIL), album.decoded_reference(image.nearest))
-            for place, image in enumerate(coalition.image_files[:PALETTE_IMAGES])
-            if image.nearest is not None
-        ]
-        mean = mean_likeness([(one, other) for one, other in both if one is not None and other is not None])
-        if mean is not None:
-            found.append(Alike(coalition_title(coalition, names), mean))
-    return found
+def alike(coalition: CoalitionResult, album: Album) -> Likeness | None:
+    """A coalition's first images and their nearest references by simple measures; None where there are no pictures."""
+    both = [
+        (album.decoded(coalition.mask, place, THUMBNAIL), album.decoded_reference(image.nearest))
+        for place, image in enumerate(coalition.image_files[:PALETTE_IMAGES])
+        if image.nearest is not None
+    ]
+    return mean_likeness([(one, other) for one, other in both if one is not None and other is not None])
 
 
 def _outlines(image: Image.Image, title: str) -> Thumbnail:

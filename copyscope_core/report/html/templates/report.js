@@ -1,8 +1,7 @@
-/* Explores the combinations: a tile or a step shows its combination beside the tiles. Without scripts both are links. */
+/* Explores the combinations: a tile or a step shows the combination's card beside the tiles, and hides the others. */
 (() => {
   const box = document.getElementById('explore')
-  const detail = box?.querySelector('.detail')
-  if (!detail) return
+  if (!box) return
   const tiles = /** @type {HTMLElement[]} */ ([...box.querySelectorAll('.tile')])
   const mask = (link) => /^#c(\d+)$/.exec(link?.getAttribute('href') ?? '')?.[1]
   const differ = (one, other) => {
@@ -12,7 +11,8 @@
   const show = (wanted) => {
     const card = document.getElementById(`c${wanted}`)
     if (!card) return
-    detail.replaceChildren(...[...card.children].map((child) => child.cloneNode(true)))
+    box.querySelector('.card.chosen')?.classList.remove('chosen')
+    card.classList.add('chosen')
     for (const tile of tiles) {
       const own = mask(tile)
       if (own === wanted) tile.setAttribute('aria-current', 'true')
@@ -55,53 +55,36 @@
     show(mask(next))
     next.focus()
   })
+  box.classList.add('choosing')
   show(mask(tiles[0]))
 })()
 
-/* What a term means, beside it on hover and on focus; Escape hides it. Without scripts the browser's own hint tells. */
+/* A table that is wider than its place says so, until it was scrolled to its end. */
 ;(() => {
-  const tip = document.createElement('div')
-  Object.assign(tip, { id: 'tip', className: 'tip', hidden: true })
-  tip.setAttribute('role', 'tooltip')
-  document.body.append(tip)
-  let shown = null
-  const hide = () => {
-    tip.hidden = true
-    shown?.removeAttribute('aria-describedby')
-    shown = null
+  const boxes = /** @type {HTMLElement[]} */ ([...document.querySelectorAll('.scroll')])
+  const look = (box) => box.classList.toggle('more', box.scrollLeft + box.clientWidth < box.scrollWidth - 2)
+  const sizes = new ResizeObserver((entries) => entries.forEach(({ target }) => look(target)))
+  for (const box of boxes) {
+    sizes.observe(box)
+    box.addEventListener('scroll', () => look(box), { passive: true })
   }
-  const place = () => {
-    const at = shown?.getClientRects()[0]
-    if (!at) return
-    const { clientWidth, clientHeight } = document.documentElement
-    const { width, height } = tip.getBoundingClientRect()
-    tip.style.left = `${Math.max(8, Math.min(at.left, clientWidth - width - 8))}px`
-    tip.style.top = `${at.bottom + height + 8 < clientHeight ? at.bottom + 4 : Math.max(8, at.top - height - 4)}px`
+})()
+
+/* A link into what is folded unfolds it; on paper nothing is folded, whatever the browser. */
+;(() => {
+  const reveal = () => {
+    const target = document.getElementById(location.hash.slice(1))
+    for (let at = target?.closest('details'); at; at = at.parentElement?.closest('details')) at.open = true
+    target?.scrollIntoView()
   }
-  const show = (term) => {
-    if (term === shown) return
-    hide()
-    shown = term
-    tip.textContent = term.dataset.meaning
-    tip.hidden = false
-    term.setAttribute('aria-describedby', tip.id)
-    place()
-  }
-  for (const term of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll('.term'))) {
-    term.dataset.meaning = term.title
-    term.removeAttribute('title')
-  }
-  document.addEventListener('pointerover', ({ target }) => {
-    const element = /** @type {Element} */ (target)
-    const term = element.closest?.('.term')
-    if (term) show(term)
-    else if (!tip.contains(element) && document.activeElement !== shown) hide()
+  addEventListener('hashchange', reveal)
+  if (location.hash) reveal()
+  let opened = []
+  addEventListener('beforeprint', () => {
+    opened = [.../** @type {NodeListOf<HTMLDetailsElement>} */ (document.querySelectorAll('details:not([open])'))]
+    for (const part of opened) part.open = true
   })
-  document.addEventListener('focusin', ({ target }) => {
-    const element = /** @type {Element} */ (target)
-    if (element.matches('.term')) show(element)
-    else hide()
+  addEventListener('afterprint', () => {
+    for (const part of opened) part.open = false
   })
-  document.addEventListener('keydown', ({ key }) => key === 'Escape' && hide())
-  document.addEventListener('scroll', place, { capture: true, passive: true })
 })()
