@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 from pydantic import ValidationError
@@ -19,6 +20,12 @@ class CopyScopeError(Exception):
         super().__init__(
             "".join("�" if unicodedata.category(c) in _HARMFUL and c not in "\n\t" else c for c in message)
         )
+
+    @property
+    def code(self) -> str:
+        """A stable name for programs, from that of the class: ``server_unreachable``, ``image``; ``general``."""
+        name = type(self).__name__.removesuffix("Error")
+        return "general" if name == "CopyScope" else re.sub(r"(?<!\A)(?=[A-Z])", "_", name).lower()
 
 
 class WorkflowError(CopyScopeError):

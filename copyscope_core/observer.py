@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
+
+BANK_STAGE = "Looking at the control bank (once for each size of image)"
 
 
 class Observer(Protocol):
@@ -16,6 +19,19 @@ class Observer(Protocol):
 
     def note(self, text: str) -> None:
         """One sentence the user should see."""
+
+
+def stage_of(observer: Observer, name: str) -> Callable[[int, int], None]:
+    """A function of steps done and steps in all that begins a stage when it is first called."""
+    begun: list[int] = []
+
+    def progress(done: int, total: int) -> None:
+        if not begun:
+            begun.append(total)
+            observer.stage(name, total)
+        observer.step(done)
+
+    return progress
 
 
 class Quiet:

@@ -11,8 +11,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from .distances.registry import DistanceName
 from .errors import CopyScopeError, describe
 from .game.design import Estimator
+from .metadata.names import Name
 
 MAX_COALITIONS = 256
+MOST_ARTISTS, LONGEST_ARTIST = 64, 200
+AUTO = "auto"
+"""A group of this name without players: copies of one model join, each set as a group."""
 
 
 class AuditSettings(BaseModel):
@@ -62,22 +66,60 @@ class AuditSettings(BaseModel):
     )
     groups: dict[str, tuple[str, ...]] = Field(
         default_factory=dict,
-        description="Players that join together (all models of one author): name → players. Gives the Owen value.",
+        description="Players that join together (all models of one author): name → players. Gives the Owen value. "
+        "auto: copies of one model join.",
+    )
+    frames: int = Field(
+        default=8, ge=0, le=4096, description="Of a video, evenly spaced frames of each clip are measured. 0: all."
+    )
+    artists: tuple[str, ...] = Field(
+        default=(),
+        description="The artist's name, a pen name, or another word to look for in what model files say of themselves.",
+    )
+    until_sure: bool = Field(
+        default=False, description="Add seeds in rounds, and stop as soon as the verdict is decided, or cannot be."
+    )
+    error: float = Field(
+        default=0.05,
+        gt=0,
+        le=0.5,
+        description="How often all looks of an audit until it is sure may together name a wrong component.",
+    )
+    max_runs: int | None = Field(
+        default=None,
+        ge=1,
+        description="Budget of an audit until it is sure, in prompts; seeds are then as many as it allows. Else it is "
+        "seeds × coalitions.",
     )
     allow_paid_nodes: bool = Field(default=False, description="Run nodes that call paid services.")
 
-    @field_validator("players", "lock", "key_prompts", "image_players")
+    @field_validator("players", "lock", "key_prompts", "image_players", "artists")
     @classmethod
     def _not_blank(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if not all(item.strip() for item in value):
             raise ValueError("an entry is blank")
         return tuple(item.strip() for item in value)
 
+    @field_validator("artists")
+    @classmethod
+    def _names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if len(value) > MOST_ARTISTS or any(len(item) > LONGEST_ARTIST for item in value):
+            raise ValueError(f"at most {MOST_ARTISTS} names of {LONGEST_ARTIST} characters can be looked for")
+        for item in value:
+            Name(item)
+        return value
+
     @model_validator(mode="after")
     def _fits(self) -> AuditSettings:
         if self.target_width is not None and self.budget is None:
             raise ValueError("target_width needs a budget: how many coalitions may be run at most")
-        if not all(name.strip() and members for name, members in self.groups.items()):
+        if self.max_runs is not None and not self.until_sure:
+            raise ValueError("max_runs is the budget of an audit that runs until it is sure: give until_sure too")
+        if self.until_sure and self.target_width is not None:
+            raise ValueError("target_width and until_sure are two reasons to stop: give one of them")
+        if self.until_sure and self.distance == "fid_infinity":
+            raise ValueError("fid_infinity has no intervals, so that an audit by it is never sure")
+        if not all(name.strip() and (members or name == AUTO) for name, members in self.groups.items()):
             raise ValueError("a group has no name or no players")
         return self
 
@@ -106,18 +148,22 @@ class AuditSettings(BaseModel):
 
 
 def parse_groups(texts: Iterable[str]) -> dict[str, tuple[str, ...]]:
-    """Groups of players from ``name = player, player`` each.
+    """Groups of players from ``name = player, player`` each, or ``auto``.
 
     Raises:
         CopyScopeError: a text has another form.
     """
     groups: dict[str, tuple[str, ...]] = {}
     for text in texts:
+        if text.strip() == AUTO:
+            groups[AUTO] = ()
+            continue
         name, _, players = text.partition("=")
         members = tuple(player.strip() for player in players.split(",") if player.strip())
         if not name.strip() or not members or name.strip() in groups:
             raise CopyScopeError(
-                "A group must be NAME = PLAYER, PLAYER, each name once, such as Jane = style-a, style-b."
+                "A group must be NAME = PLAYER, PLAYER, each name once, such as Jane = style-a, style-b; or auto, for "
+                "copies of one model."
             )
         groups[name.strip()] = members
     return groups
@@ -126,6 +172,11 @@ def parse_groups(texts: Iterable[str]) -> dict[str, tuple[str, ...]]:
 def lines(text: Any) -> tuple[str, ...]:
     """The lines of a text that hold something."""
     return tuple(line.strip() for line in str(text).splitlines() if line.strip())
+
+
+def words_of(text: Any) -> tuple[str, ...]:
+    """The parts of a text that hold something, between semicolons or line ends."""
+    return tuple(part.strip() for line in str(text).splitlines() for part in line.split(";") if part.strip())
 
 
 def load_settings(path: Path) -> AuditSettings:

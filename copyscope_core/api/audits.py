@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from ..observer import Observer, Quiet
 from ..settings import AuditSettings
@@ -67,12 +67,15 @@ def score(
     reference: ImageFiles,
     out: PathName,
     *,
-    control: ImageFiles | None = None,
+    control: ImageFiles | Literal[False] | None = None,
     distance: DistanceName = "fid",
     features: FeatureChoice = "inception",
     device: Device = None,
     show_reference: bool = True,
     private: bool = False,
+    copy: bool = True,
+    examiner: str | None = None,
+    case: str | None = None,
     observer: Observer | None = None,
 ) -> Report:
     """Report the contributions from images of the coalitions that are on disk already.
@@ -81,12 +84,15 @@ def score(
         folder: holds ``game.json`` (players, and each coalition's folder) and a folder of images for each coalition.
         reference: the rights holder's images: a folder, or a list of image files.
         out: the run folder, where the report and the features are written.
-        control: unrelated images of the same kind.
+        control: unrelated images of the same kind; None: works of CopyScope's own control bank; False: none.
         distance: what the value of a coalition is made of: ``fid``, ``kid``, ``mmd`` or ``fid_infinity``.
-        features: ``"inception"``, the folder of a local CLIP, SigLIP or DINOv2 model, or a `FeatureExtractor`.
+        features: ``"inception"``, the folder of a local CLIP, SigLIP or DINO model, or a `FeatureExtractor`.
         device: where the network runs, as torch names it; None: a CUDA GPU if there is one, else the CPU.
         show_reference: whether the HTML report embeds reference images.
         private: leave prompts, paths and images of the reference out of the report.
+        copy: keep copies of the images that lie elsewhere, so that ``out`` stands alone.
+        examiner: who makes the report, to be named in it.
+        case: number of the case, to be named in it.
         observer: told about progress.
 
     Raises:
@@ -101,7 +107,7 @@ def score(
     read_game(Path(folder))
     works = works_of(reference, control)
     extractor = choose_extractor(features, device)
-    options = ReportOptions(show_reference, private)
+    options = ReportOptions(show_reference, private, copy, examiner, case)
     return Score(Path(folder), works, Path(out), extractor, observer or Quiet(), options, measured).run().report
 
 
@@ -117,18 +123,24 @@ def audit(
     timeout: float = 900.0,
     ray: str | None = None,
     storage: str | None = None,
-    control: ImageFiles | None = None,
+    control: ImageFiles | Literal[False] | None = None,
+    style_checkpoint: str | None = None,
+    share_reference: bool = False,
     features: FeatureChoice = "inception",
     device: Device = None,
     show_reference: bool = True,
     private: bool = False,
+    copy: bool = True,
+    examiner: str | None = None,
+    case: str | None = None,
     observer: Observer | None = None,
     **settings: Unpack[Settings],
 ) -> Report:
     """Run a workflow for every coalition of its components and report each one's contribution.
 
     Returns when the report is written. Interrupted, the same call goes on with what is stored in ``out``; in a notebook
-    the interrupt takes effect at the next image.
+    the interrupt takes effect at the next image. With ``until_sure=True``, and in a script, one after the first look
+    gives the report of what is known.
 
     Args:
         workflow: a JSON file, or its parsed content, in API or UI format.
@@ -142,11 +154,17 @@ def audit(
         timeout: seconds without progress after which a server counts as hung.
         ray: address of a Ray cluster whose nodes each start the ComfyUI of ``comfyui``.
         storage: URL of an object storage where images go instead of ``out``.
-        control: unrelated images of the same kind.
-        features: ``"inception"``, the folder of a local CLIP, SigLIP or DINOv2 model, or a `FeatureExtractor`.
+        control: unrelated images of the same kind; None: works of CopyScope's own control bank; False: none.
+        style_checkpoint: checkpoint on the first server that sees the images' style, instead of FID's Inception; None:
+            with ``share_reference`` the baseline checkpoint.
+        share_reference: ``style_checkpoint`` needs it: the reference and control images may be sent there.
+        features: ``"inception"``, the folder of a local CLIP, SigLIP or DINO model, or a `FeatureExtractor`.
         device: where the features' network runs, as torch names it; None: a CUDA GPU if there is one, else the CPU.
         show_reference: whether the HTML report embeds reference images.
         private: leave prompts, paths and images of the reference out of the report.
+        copy: keep copies of the images that lie elsewhere, so that ``out`` stands alone.
+        examiner: who makes the report, to be named in it.
+        case: number of the case, to be named in it.
         observer: told about progress.
         settings: fields of `AuditSettings`, such as ``seeds=4, baseline_checkpoint="plain.safetensors"``.
 
@@ -155,6 +173,7 @@ def audit(
             cannot be run (named); ``out`` cannot be used.
     """
     from ..auditing.session import run_audit
+    from ..auditing.shared_style import SharedStyle
     from ..evidence.publish import ReportOptions
     from ..features.choose import choose_extractor
     from ..store.storage import ImageStorage
@@ -164,7 +183,7 @@ def audit(
     elsewhere = None if storage is None else ImageStorage(storage)
     works = works_of(reference, control)
     extractor = choose_extractor(features, device)
-    options = ReportOptions(show_reference, private)
+    options = ReportOptions(show_reference, private, copy, examiner, case)
 
     def work(watch: Observer) -> Report:
         with file_of(workflow) as path:
@@ -177,6 +196,7 @@ def audit(
                 extractor=extractor,
                 options=options,
                 storage=elsewhere,
+                style=SharedStyle(style_checkpoint, share_reference),
                 observer=watch,
             ).report
 

@@ -8,7 +8,7 @@ import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from ..errors import WorkflowError
 
@@ -43,19 +43,31 @@ class Settings(TypedDict, total=False):
     target_width: float | None
     estimator: Estimator
     groups: Mapping[str, Sequence[str]]
+    frames: int
+    artists: Sequence[str]
+    until_sure: bool
+    error: float
+    max_runs: int | None
     allow_paid_nodes: bool
 
 
-def works_of(reference: ImageFiles, control: ImageFiles | None) -> Works:
+def works_of(reference: ImageFiles, control: ImageFiles | Literal[False] | None) -> Works:
     """What images are compared with, read from the disk.
+
+    Args:
+        control: None: from CopyScope's bank; False: none.
 
     Raises:
         ImageError: there are no images, or one cannot be read (named).
     """
+    from ..controls.bank import load_bank
     from ..evaluation.measure import Works
     from ..files.image_sets import read_image_files
 
-    return Works(read_image_files(reference), () if control is None else read_image_files(control))
+    images = read_image_files(reference)
+    if control is None:
+        return Works(images, bank=load_bank())
+    return Works(images, () if control is False else read_image_files(control))
 
 
 def choice_of(

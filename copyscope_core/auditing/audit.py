@@ -8,25 +8,30 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ..comfyui.errors import ServerHangError, ServerLostError, ServerUnreachableError
 from ..errors import ImageError
 from ..evaluation.measure import ImageSummary, Works, check_images
-from ..evaluation.sampling import next_design
+from ..evidence.custody import Custody, command_line
 from ..evidence.publish import ReportOptions
 from ..features.extractor import FeatureCache, FeatureExtractor, InceptionExtractor
 from ..files.images import ImageFile, read_image
-from ..observer import Observer, Quiet
+from ..observer import BANK_STAGE, Observer, Quiet, stage_of
 from ..planning.plan import Plan
+from ..planning.rounds import next_plan, put_back, stopped
 from ..report.build import plain
 from ..report.report import Report
+from ..report.until_sure import race_text
 from ..store.run_store import RunStore
 from ..store.runs import register_run
 from ..store.storage import ImageStorage
 from ..workflow.graph import to_json
-from .context import ServerContext, common_context
+from .context import ServerContext
 from .execution import Execution
-from .machine import Machine
+from .interrupt import Interrupt
+from .machine import Machine, shared_context
 from .reporting import MeasuredAudit, StoredAudit, measure_audit, publish_audit, report_audit
+from .shared_style import ServerStyleExtractor
+
+STOPPING = "Stopping: what is known is reported, after a last check. Ctrl-C again ends the audit without a report."
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,7 @@ class AuditResult:
     report: Report
     json_path: Path
     html_path: Path
+    manifest_sha256: str
     sampled: int
     reused: int
 
@@ -48,7 +54,8 @@ class Audit:
         plan: of the workflow, made with the server's own node list.
         servers: those that share the work, alike in all that shapes images; this process's, or a cluster's.
         out: the run folder.
-        works: what the coalitions are compared with; they stay on this machine.
+        works: what the coalitions are compared with; they stay on this machine, unless the extractor is one that sends
+            them to the server (``with_shared_style``).
         extractor: of features; None: the bundled Inception on the CPU.
         options: what the report shows.
         warnings: records with ``code`` and ``message`` for the report.
@@ -72,8 +79,9 @@ class Audit:
     async def run(self) -> AuditResult:
         """Run what is not stored yet, measure, and write ``report.json`` and ``report.html``.
 
-        A sample of coalitions is measured and grown until it suffices. Interrupted at any moment, the same call goes on
-        with what is stored.
+        A sample of coalitions is measured and grown until it suffices, an audit until it is sure until its verdict is
+        decided. Interrupted at any moment, the same call goes on with what is stored; an audit until it is sure that
+        was measured once ends with what is known at the first Ctrl-C.
 
         Raises:
             GameError: the distance needs more images a coalition than the plan makes; nothing is run then.
@@ -82,55 +90,88 @@ class Audit:
             ImageError: images are of unequal sizes, or cannot be measured.
         """
         seeds, batch = self.plan.seeds, self.plan.batch
-        check_images(
-            self.plan.settings.distance, seeds * batch, f"seeds × batch = {seeds:,} × {batch:,} = {seeds * batch:,}"
-        )
+        which = f"seeds × batch = {seeds:,} × {batch:,} = {seeds * batch:,}"
+        if self.plan.clip is not None:
+            which = f"there are {seeds:,}, one a seed"
+        check_images(self.plan.settings.distance, seeds * batch, which, None if self.plan.clip is None else seeds)
         store = RunStore(self.out, self.storage)
         with store.lock():
-            context = await self._context()
-            if context.unhashed:
-                self.observer.note(_unhashed_note(context.unhashed))
-            register_run(self.out)
-            cache = self._cache(store)
-            runners = [server.runner(self.plan, cache.extractor, self.observer) for server in self.servers]
-            execution = Execution(self.plan, store, context, runners, cache, self.observer, self.pool)
-            summaries: dict[int, ImageSummary] = {}
-            while True:
-                self._write_run(store, context)
-                await execution.run(self.plan)
-                stored = StoredAudit(self.plan, store, dict(execution.entries), summaries)
-                measured = await asyncio.to_thread(self._measure, stored, cache, context)
-                design = next_design(measured.measurement.evaluation, self.plan.settings)
-                if design is None:
-                    break
-                self.plan = replace(self.plan, design=design)
-            if self.canaries:
-                await execution.run_canaries()
-            measured = replace(measured, audit=replace(measured.audit, entries=execution.entries))
-            finishing = asyncio.create_task(asyncio.to_thread(self._finish, context, execution, measured))
+            custody = Custody(self.out, command_line())
             try:
-                return await asyncio.shield(finishing)
-            finally:  # Ctrl-C waits for the report: the folder stays locked until it is written
-                await asyncio.wait([finishing])
+                return await self._run(store, custody)
+            except BaseException as error:
+                custody.stopped(error)
+                raise
+
+    async def _run(self, store: RunStore, custody: Custody) -> AuditResult:
+        context = await self._context()
+        for server in self.servers:
+            custody.event("server", server=server.name, **context.environment)
+        if context.unhashed:
+            self.observer.note(unhashed_note(context.unhashed))
+        register_run(self.out)
+        cache = self._cache(store)
+        runners = [server.runner(self.plan, cache.extractor, self.observer) for server in self.servers]
+        at_once = None if isinstance(cache.extractor, ServerStyleExtractor) else cache
+        execution = Execution(self.plan, store, context, runners, at_once, self.observer, self.pool, custody)
+        measured = await self._rounds(execution, store, cache, context)
+        if self.canaries:
+            await execution.run_canaries(self.plan)
+        entries = self.plan.filled(execution.entries)
+        measured = replace(measured, audit=replace(measured.audit, plan=self.plan, entries=entries))
+        finishing = asyncio.create_task(asyncio.to_thread(self._finish, context, execution, measured, custody))
+        try:
+            return await asyncio.shield(finishing)
+        finally:  # Ctrl-C waits for the report: the folder stays locked until it is written
+            await asyncio.wait([finishing])
+
+    async def _rounds(
+        self, execution: Execution, store: RunStore, cache: FeatureCache, context: ServerContext
+    ) -> MeasuredAudit:
+        """Run and measure, more of it each time, until nothing more is to be run."""
+
+        async def measured_now(summaries: dict[int, ImageSummary]) -> MeasuredAudit:
+            stored = StoredAudit(self.plan, store, self.plan.filled(execution.entries), summaries)
+            return await asyncio.to_thread(self._measure, stored, cache, context)
+
+        self.plan = self.plan.begun()
+        self._write_run(store, context)
+        await execution.run(self.plan)
+        measured = await measured_now({})
+        with Interrupt(lambda: self.observer.note(STOPPING)) as interrupt:
+            while True:
+                self.plan, more = next_plan(self.plan, measured.measurement.evaluation)
+                if self.plan.race is not None:
+                    self.observer.note(race_text(self.plan.race, self.plan.group_names or self.plan.names))
+                    interrupt.listen()
+                if more:
+                    self._write_run(store, context)
+                    if await interrupt.unless(execution.run(self.plan)):
+                        # Seeds that are added make other summaries; of a sample that grows, the coalitions' own stay.
+                        measured = await measured_now(measured.audit.summaries if self.plan.race is None else {})
+                        continue
+                    self.plan = stopped(self.plan)
+                if (plan := await self._tried(execution)) is None:
+                    return measured
+                self.plan = plan
+                await execution.run(self.plan)
+                measured = await measured_now({})
+
+    async def _tried(self, execution: Execution) -> Plan | None:
+        """The plan with players that were set aside and had an effect after all; None: there are none."""
+        trials = self.plan.trials()
+        if not trials:
+            return None
+        await execution.run(self.plan, trials)
+        plan = put_back(self.plan, execution.entries)
+        if plan is not None:
+            self.observer.note("A component that was set aside changed pixels at a later seed, so it is run after all.")
+        return plan
 
     async def _context(self) -> ServerContext:
         """What the servers have in common; those that no longer answer are left out while there are others."""
-        observers = [self.observer, *(Quiet() for _ in self.servers[1:])]
-        asked = [server.context(self.plan, observer) for server, observer in zip(self.servers, observers, strict=True)]
-        answers = await asyncio.gather(*asked, return_exceptions=True)
-        contexts: dict[str, ServerContext] = {}
-        left: list[Machine] = []
-        for server, answer in zip(self.servers, answers, strict=True):
-            if isinstance(answer, BaseException):
-                lost = isinstance(answer, ServerLostError | ServerUnreachableError | ServerHangError)
-                if not lost or (not left and server is self.servers[-1]):
-                    raise answer
-                self.observer.note(f"{answer} The audit goes on without it.")
-            else:
-                contexts[server.name] = answer
-                left.append(server)
-        self.servers = left
-        return common_context(contexts)
+        context, self.servers = await shared_context(self.servers, self.plan, self.observer)
+        return context
 
     def _cache(self, store: RunStore) -> FeatureCache:
         pool = None if self.pool is None else self.pool.features_folder
@@ -160,15 +201,25 @@ class Audit:
         self.observer.stage("Measuring", len(stored.plan.design.masks))
         images = stored.plan.images
         inputs = {image.node: decoded for image in images if (decoded := _decoded(context, image.file))}
-        return measure_audit(stored, self.works, cache, inputs, lambda done, _: self.observer.step(done, "coalitions"))
+        bank = stage_of(self.observer, BANK_STAGE)
+        return measure_audit(
+            stored, self.works, cache, inputs, lambda done, _: self.observer.step(done, "coalitions"), bank
+        )
 
-    def _finish(self, context: ServerContext, execution: Execution, measured: MeasuredAudit) -> AuditResult:
+    def _finish(
+        self, context: ServerContext, execution: Execution, measured: MeasuredAudit, custody: Custody
+    ) -> AuditResult:
         environment = {**context.environment, "not_hashed": list(context.unhashed)}
-        report = report_audit(measured, context.models, environment, self.warnings)
+        report = report_audit(measured, context.models, environment, context.metadata, self.warnings)
         _drop_stale(measured.audit.store, {entry.key for entry in execution.entries.values()})
-        published = publish_audit(measured, report, self.options)
+        published = publish_audit(measured, report, self.options, custody)
         return AuditResult(
-            published.report, published.json_path, published.html_path, execution.sampled, execution.reused
+            published.report,
+            published.json_path,
+            published.html_path,
+            published.manifest_sha256,
+            execution.sampled,
+            execution.reused,
         )
 
 
@@ -194,7 +245,8 @@ def _drop_stale(store: RunStore, current: set[str]) -> None:
             store.remove(key)
 
 
-def _unhashed_note(names: Sequence[str]) -> str:
+def unhashed_note(names: Sequence[str]) -> str:
+    """Which files could not be hashed, and what to do."""
     shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
     return (
         f"Not hashed, so nothing from this server can be reused by a later run: {shown}. "

@@ -15,20 +15,23 @@ import re
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from .. import __version__
 from ..comfyui.errors import ServerHangError, ServerLostError, ServerUnreachableError
+from ..controls.bank import load_bank
 from ..errors import CopyScopeError, StoreError, describe
 from ..evaluation.measure import Works
 from ..files.atomic import read_plain, write_json_atomic
 from ..files.folders import check_folder
+from ..files.hashes import file_sha256
 from ..observer import Observer, Quiet
 from ..report.report import Report
 from ..settings import AuditSettings
 from ..store.run_store import MAX_JSON_BYTES, RunStore
+from ..store.runs import MANIFEST_FILE, REPORT_FILE
 from ..workflow.read import read_workflow
 from .audit import Audit
 from .batch_table import Row, require_pyarrow, rows_of_failure, rows_of_report, write_table
@@ -44,7 +47,7 @@ class _Line(BaseModel):
     id: str | None = None
     workflow: str = Field(min_length=1)
     reference: str = Field(min_length=1)
-    control: str | None = None
+    control: str | Literal[False] | None = None
     settings: dict[str, Any] = {}
 
 
@@ -56,7 +59,7 @@ class QueuedAudit:
         id: names its run folder.
         workflow: file of the workflow.
         reference: folder of the rights holder's images.
-        control: folder of unrelated images, or None.
+        control: folder of unrelated images; None: from CopyScope's control bank; False: none.
         settings: of the line over those of the batch.
         line: its line of the queue, as it stands there.
     """
@@ -64,7 +67,7 @@ class QueuedAudit:
     id: str
     workflow: Path
     reference: Path
-    control: Path | None
+    control: Path | Literal[False] | None
     settings: AuditSettings
     line: dict[str, Any]
 
@@ -103,7 +106,7 @@ def read_queue(path: Path, settings: AuditSettings) -> list[QueuedAudit]:
             )
         if name.lower() in found:
             raise CopyScopeError(f"Line {number} of {path}: the id {name!r} is there twice; give each audit its own.")
-        control = None if line.control is None else path.parent / line.control
+        control = path.parent / line.control if isinstance(line.control, str) else line.control
         found[name.lower()] = QueuedAudit(
             name, path.parent / line.workflow, path.parent / line.reference, control, chosen, json.loads(text)
         )
@@ -163,7 +166,7 @@ class Batch:
 
     async def _one(self, item: QueuedAudit, pool: RunStore) -> None:
         try:
-            works = Works(self._images(item.reference), [] if item.control is None else self._images(item.control))
+            works = self._works(item)
             inputs = self._inputs(item, works)
             if self._finished(item, inputs):
                 self.skipped.append(item.id)
@@ -182,6 +185,12 @@ class Batch:
         write_json_atomic(self._record(item), {"asked": self._asked(item), "inputs": inputs})
         self.done.append(item.id)
 
+    def _works(self, item: QueuedAudit) -> Works:
+        images = self._images(item.reference)
+        if item.control is None:
+            return Works(images, bank=load_bank())
+        return Works(images, () if item.control is False else self._images(item.control))
+
     def _folder(self, item: QueuedAudit) -> Path:
         return self.out / "audits" / item.id
 
@@ -191,7 +200,8 @@ class Batch:
     def _inputs(self, item: QueuedAudit, works: Works) -> str:
         """A hash of all that the audit is made from, but for the servers and their models."""
         files = [[(image.name, image.file_sha256) for image in images] for images in (works.reference, works.control)]
-        return _digest([__version__, self.made_with, _chosen(item), read_workflow(item.workflow), files])
+        bank = None if works.bank is None else works.bank.version
+        return _digest([__version__, self.made_with, _chosen(item), read_workflow(item.workflow), files, bank])
 
     def _asked(self, item: QueuedAudit) -> str:
         """A hash of what was asked for, without a look at the files."""
@@ -214,8 +224,10 @@ class Batch:
         return True
 
     def _report(self, item: QueuedAudit) -> Report | None:
+        """What an audit ended with; None where it, or its manifest, is not there."""
+        folder = self._folder(item)
         try:
-            return Report.load(self._folder(item) / "report.json")
+            return Report.load(folder / REPORT_FILE) if (folder / MANIFEST_FILE).is_file() else None
         except CopyScopeError:
             return None
 
@@ -225,7 +237,8 @@ class Batch:
             if item.id in self.failed:
                 yield from rows_of_failure(item.id, item.line, self.failed[item.id])
             elif self._known(item).get("asked") == self._asked(item) and (report := self._report(item)) is not None:
-                yield from rows_of_report(item.id, item.line, report)
+                digest = file_sha256(self._folder(item) / MANIFEST_FILE)
+                yield from rows_of_report(item.id, item.line, report, digest)
 
 
 def _chosen(item: QueuedAudit) -> dict[str, Any]:

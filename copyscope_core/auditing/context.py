@@ -14,11 +14,14 @@ from typing import Any
 
 from ..comfyui.client import ComfyClient
 from ..comfyui.errors import ImageMissingError, one_line
+from ..comfyui.http import HashedFile
 from ..comfyui.model_files import LocalModels
 from ..errors import HostError
+from ..metadata.header import Metadata
 from ..observer import Observer
 from ..planning.plan import Plan
 from ..store.keys import RunContext, embedding_names, file_names, launch_flags
+from ..twins.twins import Fingerprint
 from ..workflow.graph import Node
 from ..workflow.node_info import EMBEDDING_SUFFIXES, is_image_file, mapping
 
@@ -35,6 +38,7 @@ class ServerContext:
         models: model file name → SHA-256, or None where it could not be hashed.
         images: image file name → its bytes, for those the server has.
         unhashed: what keeps coalitions from being reused in a later run.
+        metadata: model file name → what the file says of itself, where that is known.
     """
 
     run: RunContext
@@ -42,6 +46,7 @@ class ServerContext:
     models: dict[str, str | None]
     images: dict[str, bytes] = field(repr=False)
     unhashed: tuple[str, ...] = ()
+    metadata: dict[str, Metadata] = field(default_factory=dict, repr=False)
 
 
 async def server_context(
@@ -58,12 +63,14 @@ async def server_context(
     for mask in plan.design.masks:
         plan.rewriter.target(mask)
     nodes = list(plan.rewriter.pool.values())
-    names = file_names(nodes)
+    names = file_names(nodes, plan.model_names)
     images = await _input_images(client, [name for name in names if is_image_file(name)])
     model_names = [name for name in names if not is_image_file(name)]
     inversions = {name: [name + suffix for suffix in EMBEDDING_SUFFIXES] for name in embedding_names(nodes)}
-    hashed = await _hash_models(client, [*model_names, *itertools.chain(*inversions.values())], local, observer)
+    read = await _read_models(client, [*model_names, *itertools.chain(*inversions.values())], local, observer)
+    hashed = {name: file.sha256 for name, file in read.items()}
     models = {name: hashed[name] for name in model_names}
+    metadata = {name: file.metadata for name, file in read.items() if name in models and file.metadata is not None}
     embeddings = {
         name: next((hashed[file] for file in files if hashed[file]), None) for name, files in inversions.items()
     }
@@ -88,7 +95,9 @@ async def server_context(
     token = secrets.token_hex(16)
     unknown = None in [*packs.values(), *embeddings.values()]
     keyed = {**environment, "packs_token": token} if unknown else environment
-    return ServerContext(RunContext(keyed, files, token), environment, models, images, tuple(unhashed))
+    return ServerContext(
+        RunContext(keyed, files, token, plan.model_names), environment, models, images, tuple(unhashed), metadata
+    )
 
 
 def common_context(contexts: Mapping[str, ServerContext]) -> ServerContext:
@@ -121,7 +130,9 @@ def common_context(contexts: Mapping[str, ServerContext]) -> ServerContext:
     unhashed = tuple(dict.fromkeys(name for context in contexts.values() for name in context.unhashed))
     models = {name: None if name in unhashed else digest for name, digest in result.models.items()}
     files = {name: None if name in unhashed else digest for name, digest in result.run.files.items()}
-    return replace(result, run=replace(result.run, files=files), models=models, unhashed=unhashed)
+    metadata = {name: told for context in contexts.values() for name, told in context.metadata.items()}
+    run = replace(result.run, files=files)
+    return replace(result, run=run, models=models, unhashed=unhashed, metadata=metadata)
 
 
 def split_image_name(name: str) -> tuple[str, str, str]:
@@ -143,22 +154,43 @@ async def _input_images(client: ComfyClient, names: Iterable[str]) -> dict[str, 
     return found
 
 
-async def _hash_models(
+async def _read_models(
     client: ComfyClient, names: list[str], local: LocalModels | None, observer: Observer
-) -> dict[str, str | None]:
-    """SHA-256 of model files: by the pack's route where the server has it, else from the folder at hand."""
+) -> dict[str, HashedFile]:
+    """Hashes and metadata of model files: by the pack's route where the server has it, else from the folder at hand."""
     observer.stage("Hashing model files", len(names))
-    result: dict[str, str | None] = {}
+    result: dict[str, HashedFile] = {}
     has_route = True
     for number, name in enumerate(names):
         observer.step(number, name)
-        digest = None
-        if has_route:
-            has_route, digest = await client.pack_hash(name)
-        if digest is None and local is not None:
+        told = await client.pack_hash(name) if has_route else None
+        has_route = told is not None
+        found = told or HashedFile()
+        if found.sha256 is None and local is not None:
             digest = await asyncio.to_thread(local.sha256, name)
-        result[name] = digest
+            found = HashedFile(digest, await asyncio.to_thread(local.metadata, name))
+        result[name] = found
     observer.step(len(names))
+    return result
+
+
+async def model_fingerprints(
+    client: ComfyClient, names: Iterable[str], local: LocalModels | None
+) -> dict[str, Fingerprint]:
+    """What tells copies of model files: by the pack's route where the server has it, else from the folder at hand.
+
+    Raises:
+        HostError: the server cannot be reached.
+        StoreError: a model file cannot be read.
+    """
+    result, has_route = {}, True
+    for name in names:
+        found = await client.pack_fingerprint(name) if has_route else None
+        has_route = found is not None
+        if (found is None or found.sha256 is None) and local is not None:
+            found = await asyncio.to_thread(local.fingerprint, name)
+        if found is not None and (found.sha256 is not None or found.sketch is not None):
+            result[name] = found
     return result
 
 

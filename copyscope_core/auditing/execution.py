@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 
+from ..evidence.custody import Custody, now_text
 from ..features.extractor import FeatureCache, Features
 from ..observer import Observer
 from ..planning.plan import Plan
@@ -29,8 +30,9 @@ class Execution:
         plan: of the audit; it may grow (:meth:`run`), as a sample of coalitions does.
         context: what the servers have in common.
         runners: one for each server; those that die are left out of what follows.
-        cache: features, by pixel hash.
+        cache: features, by pixel hash; None: they are computed later, when all coalitions are there.
         pool: finished coalitions that several audits share; None: there is none.
+        custody: is told of every step; None: nobody is.
     """
 
     def __init__(
@@ -39,9 +41,10 @@ class Execution:
         store: RunStore,
         context: ServerContext,
         runners: Sequence[Runner],
-        cache: FeatureCache,
+        cache: FeatureCache | None,
         observer: Observer,
         pool: RunStore | None = None,
+        custody: Custody | None = None,
     ) -> None:
         self._plan = plan
         self._store = store
@@ -50,13 +53,14 @@ class Execution:
         self._cache = cache
         self._observer = observer
         self._pool = pool
-        self._keys = StepKeys(plan.rewriter, context.run)
+        self._custody = custody
+        self._keys = StepKeys(plan.rewriter, context.run, plan.frames)
         self.entries: dict[Step, Entry] = {}
         self.sampled = 0
         self.reused = 0
 
-    async def run(self, plan: Plan) -> None:
-        """Run or read every step of the plan that has no entry yet, and compute its features.
+    async def run(self, plan: Plan, also: Sequence[Step] = ()) -> None:
+        """Run or read every step of the plan, and others, that has no entry yet, and compute its features.
 
         With several servers the full coalition's first images are made on two of them.
 
@@ -65,7 +69,7 @@ class Execution:
             StoreError: the run folder cannot be used.
         """
         self._plan = plan
-        steps = [step for step in plan.steps() if step not in self.entries]
+        steps = [step for step in (*plan.steps(), *also) if step not in self.entries]
         if len(self._runners) > 1:
             steps.sort(key=lambda step: (step.mask != plan.full, -plan.weight(step.mask)))
         found = await self._stored(steps)
@@ -75,15 +79,15 @@ class Execution:
         self._observer.stage("Running coalitions", len(steps))
         await self._run(steps, found, elsewhere)
 
-    async def run_canaries(self) -> None:
-        """Run some coalitions once again, past the servers' caches, and elsewhere than before where that can be.
+    async def run_canaries(self, plan: Plan) -> None:
+        """Run some of a plan's coalitions once again, past the servers' caches, and elsewhere than before if possible.
 
         Where nothing was run, what is stored will do.
 
         Raises:
             HostError, StoreError: see :meth:`run`.
         """
-        steps = self._plan.canaries()
+        steps = plan.canaries()
         self._observer.stage("Running canaries", len(steps))
         found: dict[Step, Entry] = {}
         if self.sampled:
@@ -100,6 +104,8 @@ class Execution:
         for step in steps:
             if (entry := await asyncio.to_thread(self._read, self._keys[step])) is not None:
                 found[step] = entry
+                if self._custody is not None:
+                    self._custody.images_reused(key=entry.key, **entry.meta)
         return found
 
     def _read(self, key: str) -> Entry | None:
@@ -115,6 +121,10 @@ class Execution:
         in_turn = str(self._context.environment["device"]).startswith("cpu")
         features = FeatureQueue(self._compute_features, in_turn)
         done = len(found)
+        runners = self._runners
+
+        def expect(runner: Runner, step: Step | None) -> None:
+            runner.expect(step if features.leaves_server_free(self._plan.batch) else None)
 
         async def work(runner: Runner, step: Step) -> None:
             nonlocal done
@@ -128,9 +138,10 @@ class Execution:
                 self.entries[step] = entry
                 await features.add(entry)
             if missing := [step for step in steps if step not in found]:
-                self._runners = await distribute(missing, self._runners, work, self._observer, elsewhere)
+                self._runners = await distribute(missing, runners, work, self._observer, elsewhere, expect)
             await features.finish()
         finally:
+            await asyncio.gather(*(runner.stop() for runner in runners))
             await features.stop()
         self._observer.step(len(steps))
 
@@ -143,17 +154,23 @@ class Execution:
             "session": self._context.run.token if self._context.unhashed else None,
             "comfyui": self._context.environment["comfyui"],
             "server": runner.name,
+            "begun": now_text(),
         }
         entry = await runner.make(self._store, step, self._keys[step], meta)
         if self._pool is not None and not self._context.unhashed:
             await asyncio.to_thread(self._pool.adopt, entry.key, self._store)
+        if self._custody is not None:
+            self._custody.images_made(key=entry.key, **entry.meta)
         self.sampled += step.purpose != "canary"
         return entry
 
     def _compute_features(self, entries: Sequence[Entry], made: Mapping[str, Features]) -> None:
         """Keep the features that were made elsewhere; compute those that are not stored."""
-        self._cache.keep(made)
+        cache = self._cache
+        if cache is None:
+            return
+        cache.keep(made)
         missing = [
-            entry for entry in entries if any(self._cache.stored(image.pixel_sha256) is None for image in entry.images)
+            entry for entry in entries if any(cache.stored(image.pixel_sha256) is None for image in entry.images)
         ]
-        self._cache.features([image for entry in missing for image in self._store.images(entry)])
+        cache.features([image for entry in missing for image in self._store.images(entry)])

@@ -29,6 +29,10 @@ class FeatureQueue:
         self._waiting: list[tuple[Entry, asyncio.Task[dict[str, Features]] | None]] = []
         self._task: asyncio.Task[None] | None = None
 
+    def leaves_server_free(self, images: int) -> bool:
+        """Whether a server may have its next prompt before the one that makes so many images is added."""
+        return not self._in_turn or self._images + images < BATCH_SIZE
+
     async def add(self, entry: Entry, runner: Runner | None = None) -> None:
         """Have an entry's features computed; in turn, return when the server may go on.
 

@@ -33,6 +33,7 @@ async def distribute(
     work: Callable[[W, Step], Awaitable[None]],
     observer: Observer,
     elsewhere: Mapping[Step, str] | None = None,
+    expect: Callable[[W, Step | None], None] | None = None,
 ) -> list[W]:
     """Run every step on one of the workers and return those that are still of use.
 
@@ -44,6 +45,7 @@ async def distribute(
         work: runs a step to its end. After a ``ServerLostError``, ``ServerHangError`` or ``ServerUnreachableError`` the
             worker is of no more use; after any other error the step cannot be run anywhere.
         elsewhere: step → name of a worker that leaves it to another one, where there is another.
+        expect: told, before a worker begins a step, which one it will take after it; None: that is not settled yet.
 
     Raises:
         HostError: a step cannot be run or has ended too many workers, or none is left; the other steps in flight are
@@ -52,11 +54,16 @@ async def distribute(
     queue = _Queue(steps, elsewhere or {}, list(workers))
 
     async def serve(worker: W) -> None:
-        while (step := await queue.take(worker)) is not None:
+        step = await queue.take(worker)
+        while step is not None:
+            following = None
+            if expect is not None:
+                following = queue.reserve(worker, step)
+                expect(worker, following)
             try:
                 await work(worker, step)
             except (ServerLostError, ServerHangError, ServerUnreachableError) as error:
-                await queue.leave(worker, step)
+                await queue.leave(worker, step, following)
                 if not queue.workers:
                     raise
                 if queue.losses[step] == MOST_LOST:
@@ -66,6 +73,7 @@ async def distribute(
                 observer.note(f"{error} Its work goes to the other servers.")
                 return
             await queue.finish(step)
+            step = following or await queue.take(worker)
 
     tasks = [asyncio.create_task(serve(worker)) for worker in workers]
     try:
@@ -87,37 +95,55 @@ class _Queue(Generic[W]):
         self._begun: dict[str, int] = {}
         self._running: set[Step] = set()
         self._changed = asyncio.Condition()
+        self._suspects: set[Step] = set()
         self.losses: Counter[Step] = Counter()
 
     async def take(self, worker: W) -> Step | None:
         """The worker's next step; None when all are finished."""
         async with self._changed:
             while self._waiting or self._running:
-                allowed = [
-                    step for step in self._waiting if len(self.workers) == 1 or self._elsewhere.get(step) != worker.name
-                ]
-                if allowed:
-                    begun = set(self._begun.values())
-                    mine = self._begun.get(worker.name)
-                    step = min(allowed, key=lambda step: (step.mask != mine, step.mask in begun))
-                    self._waiting.remove(step)
-                    self._running.add(step)
-                    self._begun[worker.name] = step.mask
+                if (step := self._next(worker, self._waiting)) is not None:
                     return step
                 await self._changed.wait()
             return None
+
+    def reserve(self, worker: W, step: Step) -> Step | None:
+        """The step that a worker takes after the one it has.
+
+        None where another worker may be done with its own first, and where one of two would be blamed for the other: a
+        step that was with a worker when it was lost is the only one on the next.
+        """
+        if len(self._waiting) < len(self.workers) or step in self._suspects:
+            return None
+        return self._next(worker, [step for step in self._waiting if step not in self._suspects])
+
+    def _next(self, worker: W, steps: Sequence[Step]) -> Step | None:
+        allowed = [step for step in steps if len(self.workers) == 1 or self._elsewhere.get(step) != worker.name]
+        if not allowed:
+            return None
+        begun = set(self._begun.values())
+        mine = self._begun.get(worker.name)
+        step = min(allowed, key=lambda step: (step.mask != mine, step.mask in begun))
+        self._waiting.remove(step)
+        self._running.add(step)
+        self._begun[worker.name] = step.mask
+        return step
 
     async def finish(self, step: Step) -> None:
         async with self._changed:
             self._running.remove(step)
             self._changed.notify_all()
 
-    async def leave(self, worker: W, step: Step) -> None:
-        """The worker is gone, and its step waits again, unless it has ended too many."""
+    async def leave(self, worker: W, step: Step, following: Step | None) -> None:
+        """The worker is gone; its step waits again, unless it has ended too many, and so does the one reserved."""
         async with self._changed:
             self.workers.remove(worker)
             self._begun.pop(worker.name, None)
             self._running.remove(step)
+            if following is not None:
+                self._running.remove(following)
+                self._waiting.insert(0, following)
+                self._suspects |= {step, following}
             self.losses[step] += 1
             if self.losses[step] < MOST_LOST:
                 self._waiting.insert(0, step)

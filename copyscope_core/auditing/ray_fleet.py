@@ -25,6 +25,7 @@ from ..planning.plan import Plan
 from ..planning.steps import Step
 from ..store.entry import Entry
 from ..store.run_store import RunStore
+from ..twins.twins import Fingerprint
 from .context import ServerContext
 from .ray_host import NodeHost
 from .servers import ServerChoice
@@ -49,6 +50,11 @@ class RayMachine:
         if self._object_info is None:
             self._object_info = dict(await self.ask("object_info"))
         return self._object_info
+
+    async def fingerprints(self, names: Sequence[str]) -> dict[str, Fingerprint]:
+        """See ``runner.Machine``."""
+        answer: dict[str, Fingerprint] = await self.ask("fingerprints", list(names))
+        return answer
 
     async def context(self, plan: Plan, observer: Observer) -> ServerContext:
         """See ``runner.Machine``."""
@@ -98,16 +104,21 @@ class RayRunner:
         self.extractor = extractor
         self.observer = observer
         self._prepared = False
+        self._following: Step | None = None
 
     @property
     def name(self) -> str:
         return self.machine.name
 
+    def expect(self, step: Step | None) -> None:
+        """See ``runner.Runner``."""
+        self._following = step
+
     async def make(self, store: RunStore, step: Step, key: str, meta: Mapping[str, Any]) -> Entry:
         """See ``runner.Runner``."""
         if not self._prepared:
             await self._prepare(store)
-        made: tuple[Entry, list[str]] = await self.machine.ask("make", step, key, dict(meta))
+        made: tuple[Entry, list[str]] = await self.machine.ask("make", step, key, dict(meta), self._following)
         entry, notes = made
         for note in notes:
             self.observer.note(f"{self.name}: {note}")
@@ -120,6 +131,12 @@ class RayRunner:
         except ServerLostError:
             return {}
         return found
+
+    async def stop(self) -> None:
+        """See ``runner.Runner``."""
+        if self._prepared:
+            with contextlib.suppress(ServerLostError):
+                await self.machine.ask("drop")
 
     async def _prepare(self, store: RunStore) -> None:
         cluster = self.machine.cluster

@@ -21,6 +21,7 @@ from ..planning.steps import Step
 from ..store.entry import Entry, make_entry
 from ..store.run_store import RunStore
 from ..store.storage import ImageStorage
+from ..twins.twins import Fingerprint
 from .context import ServerContext
 from .runner import CoalitionRunner, Server
 from .servers import ServerChoice, connected, started_host
@@ -78,7 +79,7 @@ class NodeHost:
         starting = started_host(self._choice, None, Quiet())
         host = await asyncio.to_thread(starting.__enter__)
         self._stack.push_async_callback(asyncio.to_thread, starting.__exit__, None, None, None)
-        (self._server,) = await self._stack.enter_async_context(connected(self._choice, host))
+        (self._server,) = await self._stack.enter_async_context(connected(self._choice, host, Quiet()))
 
     async def stop(self) -> None:
         """Stop the ComfyUI."""
@@ -88,6 +89,11 @@ class NodeHost:
     async def object_info(self) -> dict[str, Any]:
         """The ComfyUI's node classes."""
         return await self._server.object_info()
+
+    @_answering
+    async def fingerprints(self, names: list[str]) -> dict[str, Fingerprint]:
+        """What is known of model files here."""
+        return await self._server.fingerprints(names)
 
     @_answering
     async def context(self, plan: Plan) -> ServerContext:
@@ -116,18 +122,29 @@ class NodeHost:
         self._extractor = extractor or self._extractor
 
     @_answering
-    async def make(self, step: Step, key: str, meta: Mapping[str, Any]) -> tuple[Entry, list[str]]:
-        """Run a step and store its images; their features are computed meanwhile. Also gives notes for the user."""
+    async def make(
+        self, step: Step, key: str, meta: Mapping[str, Any], following: Step | None = None
+    ) -> tuple[Entry, list[str]]:
+        """Run a step and store its images; their features are computed meanwhile. Also gives notes for the user.
+
+        Args:
+            following: the step after it, which the ComfyUI is given meanwhile.
+        """
+        self._runner.expect(following)
         started = time.monotonic()
         try:
-            images = await self._runner.images(step)
+            made = await self._runner.images(step)
         except HostDiedError as error:  # one of many: the others go on
             raise ServerLostError(str(error)) from error
-        meta = {**meta, "seconds": round(time.monotonic() - started, 3)}
-        entry = await asyncio.to_thread(self._write, key, images, meta)
-        self._features[key] = asyncio.create_task(self._compute(entry, images))
+        meta = {**meta, **made.meta, "seconds": round(time.monotonic() - started, 3)}
+        entry = await asyncio.to_thread(self._write, key, made.images, meta)
+        self._features[key] = asyncio.create_task(self._compute(entry, made.images))
         notes, self._notes.notes = self._notes.notes, []
         return entry, notes
+
+    async def drop(self) -> None:
+        """Take back the step that the ComfyUI was given and nobody waits for."""
+        await self._runner.stop()
 
     def _write(self, key: str, images: Sequence[bytes], meta: Mapping[str, Any]) -> Entry:
         if self._store.storage is None:

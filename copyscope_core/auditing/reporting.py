@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ..evaluation.measure import (
+    GeneratedImage,
     ImageSummary,
     Measurement,
     Works,
@@ -17,17 +18,24 @@ from ..evaluation.measure import (
     known_summary,
     measure,
 )
-from ..evidence.publish import Published, ReportOptions, publish
+from ..evidence.custody import Custody
+from ..evidence.publish import Published, ReportOptions, copies_of, publish
 from ..features.extractor import FeatureCache
+from ..features.views import views_of
 from ..files.hashes import autov2
 from ..files.images import ImageFile
 from ..game.coalitions import label
+from ..metadata.header import Metadata
 from ..planning.plan import Plan
 from ..planning.steps import Step
+from ..planning.twin_players import twin_cautions
 from ..report.build import Components, Images, Provenance, build_report, describe_environment
+from ..report.metadata import metadata_records
 from ..report.report import Report
 from ..report.sampling import sampling_cautions, sampling_record
 from ..report.schema import CanaryResult
+from ..report.until_sure import until_sure_record
+from ..settings import AuditSettings
 from ..store.entry import Entry
 from ..store.run_store import RunStore
 from ..workflow.graph import to_json
@@ -50,24 +58,24 @@ class StoredAudit:
     entries: Mapping[Step, Entry]
     summaries: dict[int, ImageSummary] = field(default_factory=dict, repr=False)
 
-    def images(self, mask: int) -> list[tuple[ImageFile, int | None]]:
+    def images(self, mask: int) -> list[GeneratedImage]:
         """A coalition's images with their seed offsets; each is named by its place in the coalitions' folder."""
         return [
-            (replace(image, name=f"{entry.key}/{image.name}"), offset)
+            GeneratedImage(replace(image, name=f"{entry.key}/{image.name}"), offset, frame)
             for offset, entry in self._entries(mask)
-            for image in self.store.images(entry)
+            for image, frame in zip(self.store.images(entry), entry.frames, strict=True)
         ]
 
     def summary(self, mask: int, cache: FeatureCache) -> ImageSummary | None:
         """What is known of a coalition's images without reading them; None where that is not all."""
         known = [
             (
-                image_record(f"{entry.key}/{image.name}", image.pixel_sha256, image.file_sha256, offset),
+                image_record(f"{entry.key}/{image.name}", image.pixel_sha256, image.file_sha256, offset, frame),
                 (image.width, image.height),
                 image.defects,
             )
             for offset, entry in self._entries(mask)
-            for image in entry.images
+            for image, frame in zip(entry.images, entry.frames, strict=True)
         ]
         return known_summary(known, label(mask, self.plan.names), cache)
 
@@ -95,6 +103,17 @@ class StoredAudit:
         ]
         return judge_canaries(pairs, self.plan.names, self.store, tolerance)
 
+    def clips(self) -> dict[str, int | None] | None:
+        """What the images are frames of, as ``report.schema.ClipRecord`` reads it; None: they are no frames.
+
+        The length is None where clips differ in it.
+        """
+        entries = [entry for mask in self.plan.design.masks for _, entry in self._entries(mask)]
+        lengths = {entry.clip_length for entry in entries}
+        if None in lengths:
+            return None
+        return {"frames": len(entries[0].images), "length": lengths.pop() if len(lengths) == 1 else None}
+
     def _entries(self, mask: int) -> list[tuple[int, Entry]]:
         return [(offset, self.entries[Step(mask, offset)]) for offset in range(self.plan.seeds)]
 
@@ -107,6 +126,7 @@ class MeasuredAudit:
         works: what the coalitions were compared with.
         warnings: about input images, then about the generated ones; records with ``code`` and ``message``.
         preprocessing: id of the path from image to features.
+        views: which columns of the features each value function is made of.
     """
 
     audit: StoredAudit
@@ -114,6 +134,17 @@ class MeasuredAudit:
     works: Works
     warnings: tuple[Any, ...]
     preprocessing: str
+    views: Mapping[str, slice]
+
+    def looking_for(self, artists: Sequence[str]) -> MeasuredAudit:
+        """The same, with names to look for in what model files say of themselves.
+
+        Raises:
+            CopyScopeError: a name cannot be looked for.
+        """
+        plan = self.audit.plan
+        settings = AuditSettings.of({**plan.settings.model_dump(exclude_unset=True), "artists": artists})
+        return replace(self, audit=replace(self.audit, plan=replace(plan, settings=settings)))
 
 
 def measure_audit(
@@ -122,6 +153,7 @@ def measure_audit(
     cache: FeatureCache,
     inputs: Mapping[str, ImageFile],
     progress: Callable[[int, int], None] | None = None,
+    bank_progress: Callable[[int, int], None] | None = None,
 ) -> MeasuredAudit:
     """Measure every coalition against the reference, by the distance of the plan's settings.
 
@@ -144,15 +176,20 @@ def measure_audit(
         distance=audit.plan.settings.distance,
         design=audit.plan.design,
         summaries=audit.summaries,
+        bank_progress=bank_progress,
+        level=audit.plan.level,
     )
     sources = input_image_warnings(inputs, works.reference, cache, found) if inputs else []
-    return MeasuredAudit(audit, found, works, (*sources, *found.warnings), cache.extractor.id)
+    return MeasuredAudit(
+        audit, found, works, (*sources, *found.warnings), cache.extractor.id, views_of(cache.extractor)
+    )
 
 
 def report_audit(
     measured: MeasuredAudit,
     files: Mapping[str, str | None],
     environment: Mapping[str, Any],
+    metadata: Mapping[str, Metadata],
     warnings: Sequence[Any] = (),
 ) -> Report:
     """The report of a measured audit.
@@ -160,6 +197,7 @@ def report_audit(
     Args:
         files: model file name → SHA-256, or None where it could not be hashed.
         environment: versions, device and launch flags of the ComfyUI that ran it.
+        metadata: model file name → what the file says of itself, where that is known.
         warnings: more records with ``code`` and ``message``.
     """
     plan, summary = measured.audit.plan, measured.audit.plan.summary()
@@ -172,6 +210,7 @@ def report_audit(
         locked=[_with_hash(item, files) for item in summary["locked"]],
         unmeasured=[{**item, "name": item["what"], "kind": item["class_type"]} for item in summary["unmeasured"]],
         models=[{"file": name, **_hashes(digest)} for name, digest in files.items()],
+        metadata=metadata_records(_loaded(summary, files), metadata, plan.settings.artists),
     )
     found = measured.measurement
     folder = measured.audit.store.coalitions_folder.name
@@ -180,11 +219,14 @@ def report_audit(
         seeds=list(range(plan.seeds)),
         settings=plan.settings,
         preprocessing=measured.preprocessing,
+        views=measured.views,
         environment=describe_environment(**environment, run_difference=difference),
         workflow=to_json(plan.graph),
         deterministic=deterministic,
         canaries=canaries,
         sampling=sampling,
+        clips=measured.audit.clips(),
+        until_sure=until_sure_record(plan.race, plan.group_names or plan.names, plan.names),
     )
     return build_report(
         found.evaluation,
@@ -193,6 +235,7 @@ def report_audit(
         provenance,
         warnings=[
             *sampling_cautions(sampling),
+            *twin_cautions(plan),
             *canary_cautions(canaries, plan.names),
             *measured.warnings,
             *warnings,
@@ -201,7 +244,9 @@ def report_audit(
     )
 
 
-def publish_audit(measured: MeasuredAudit, report: Report, options: ReportOptions) -> Published:
+def publish_audit(
+    measured: MeasuredAudit, report: Report, options: ReportOptions, custody: Custody | None = None
+) -> Published:
     """Write the report, and all that goes with it, into the run folder.
 
     Raises:
@@ -219,12 +264,20 @@ def publish_audit(measured: MeasuredAudit, report: Report, options: ReportOption
         measured.works.reference,
         options,
         workflows={item.mask: to_json(plan.rewriter.graph(item.mask)[0]) for item in report.coalitions},
+        images=copies_of(measured.works),
+        custody=custody,
     )
 
 
 def _path(store: RunStore, record: Mapping[str, Any]) -> Path:
     key, _, name = record["file"].partition("/")
     return store.image(key, name, record["sha256"])
+
+
+def _loaded(summary: Mapping[str, Any], files: Iterable[str]) -> dict[str, list[str]]:
+    """Every model file, with the names of the components that load it."""
+    components = [*summary["players"], *summary["locked"]]
+    return {file: [item["name"] for item in components if file in item["files"]] for file in files}
 
 
 def _with_hash(item: dict[str, Any], files: Mapping[str, str | None]) -> dict[str, Any]:

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..distances.registry import DistanceName
 from ..errors import GameError, ImageError, StoreError, describe
-from ..evaluation.measure import Works, measure
-from ..evidence.publish import ReportOptions, publish
+from ..evaluation.measure import GeneratedImage, Works, measure
+from ..evidence.copies import images_of
+from ..evidence.custody import Custody, command_line
+from ..evidence.publish import ReportOptions, copies_of, publish
 from ..features.extractor import FeatureCache, FeatureExtractor, InceptionExtractor
+from ..features.views import views_of
 from ..files.folders import read_folder
 from ..files.images import ImageFile
 from ..files.inside import named_inside
 from ..game.table import check_players, coalition_label, mask_of, require_complete
-from ..observer import Observer, Quiet
+from ..observer import BANK_STAGE, Observer, Quiet, stage_of
 from ..report.build import Components, Images, Provenance, build_report, describe_environment
 from ..report.report import Report
 from ..store.run_store import RunStore
@@ -24,6 +28,7 @@ from ..store.runs import register_run
 
 GAME_FILE = "game.json"
 _MAX_GAME_BYTES = 64 << 20
+_NO_PIXELS = np.empty((0, 0, 3), dtype=np.uint8)
 
 
 class _Player(BaseModel):
@@ -73,6 +78,7 @@ class ScoreResult:
     report: Report
     json_path: Path
     html_path: Path
+    manifest_sha256: str
 
 
 def read_game(folder: Path) -> ScoreGame:
@@ -148,6 +154,7 @@ class Score:
             raise StoreError("The output folder is the folder of the images; choose another one.")
         store = RunStore(self.out)
         with store.lock():
+            custody = Custody(self.out, command_line())
             store.write_run(
                 {
                     "score": str(self.folder.absolute()),
@@ -156,18 +163,19 @@ class Score:
                 }
             )
             register_run(self.out)
-            return self._score(game, store)
+            return self._score(game, store, custody)
 
-    def _score(self, game: ScoreGame, store: RunStore) -> ScoreResult:
+    def _score(self, game: ScoreGame, store: RunStore, custody: Custody) -> ScoreResult:
         cache = FeatureCache(store.features_folder, self.extractor or InceptionExtractor())
-        paths: dict[int, list[Path]] = {}
+        files: dict[int, list[ImageFile]] = {}
         seeds: dict[int, tuple[int, ...]] = {}
         self.observer.stage("Measuring", len(game.folders))
 
-        def load(mask: int) -> list[tuple[ImageFile, int | None]]:
+        def load(mask: int) -> list[GeneratedImage]:
             images, seeds[mask] = _ordered(game.folders[mask], coalition_label(mask, game.players))
-            paths[mask] = [image.path for image in images]
-            return list(zip(images, seeds[mask], strict=True))
+            custody.images_reused(coalition=coalition_label(mask, game.players), folder=str(game.folders[mask].path))
+            files[mask] = [replace(image, pixels=_NO_PIXELS) for image in images]
+            return [GeneratedImage(image, seed) for image, seed in zip(images, seeds[mask], strict=True)]
 
         found = measure(
             game.players,
@@ -176,6 +184,7 @@ class Score:
             cache,
             lambda done, _: self.observer.step(done, "coalitions"),
             distance=self.distance,
+            bank_progress=stage_of(self.observer, BANK_STAGE),
         )
         _same_seeds(game, seeds)
         report = build_report(
@@ -191,6 +200,7 @@ class Score:
                 seeds=sorted(set(seeds[0])),
                 settings={"images": str(self.folder)},
                 preprocessing=cache.extractor.id,
+                views=views_of(cache.extractor),
                 environment=describe_environment(),
             ),
             warnings=found.warnings,
@@ -198,11 +208,13 @@ class Score:
         published = publish(
             report,
             self.out,
-            paths,
+            {mask: [image.path for image in images] for mask, images in files.items()},
             [image.path for image in self.works.reference],
             self.options,
+            custody=custody,
+            images={**copies_of(self.works), **{images_of(mask): images for mask, images in files.items()}},
         )
-        return ScoreResult(published.report, published.json_path, published.html_path)
+        return ScoreResult(published.report, published.json_path, published.html_path, published.manifest_sha256)
 
 
 def _inside(folder: Path, name: str) -> Path:

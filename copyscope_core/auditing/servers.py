@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ..comfyui.client import ComfyClient
 from ..comfyui.host import ManagedHost
 from ..comfyui.model_files import LocalModels
+from ..comfyui.versions import newer_than_tried
 from ..errors import CopyScopeError, HostError
 from ..files.hashes import HashCache
 from ..observer import Observer
@@ -70,8 +71,8 @@ def started_host(choice: ServerChoice, log_folder: Path | None, observer: Observ
 
 
 @contextlib.asynccontextmanager
-async def connected(choice: ServerChoice, host: ManagedHost | None) -> AsyncIterator[list[Server]]:
-    """Clients of the chosen servers.
+async def connected(choice: ServerChoice, host: ManagedHost | None, observer: Observer) -> AsyncIterator[list[Server]]:
+    """Clients of the chosen servers. Versions that are newer than those tried are noted, each once.
 
     Raises:
         HostError: one of them cannot be reached, is too old, or is given twice.
@@ -79,11 +80,15 @@ async def connected(choice: ServerChoice, host: ManagedHost | None) -> AsyncIter
     urls = [host.url] if host is not None else server_addresses(choice.servers)
     async with contextlib.AsyncExitStack() as stack:
         servers: list[Server] = []
+        noted: set[str] = set()
         for url in urls:
             client = await stack.enter_async_context(ComfyClient(url, no_progress_timeout=choice.timeout))
             if client.url in [server.name for server in servers]:
                 raise HostError(f"The server {client.url} is given twice; name each one once.")
             stats = await client.system_stats()
+            if (note := newer_than_tried(stats["system"].get("comfyui_version"))) and note not in noted:
+                noted.add(note)
+                observer.note(note)
             servers.append(Server(client, host, local_models(choice, stats)))
         yield servers
 

@@ -1,16 +1,17 @@
-"""The command line: ``copyscope plan | audit | batch | score | verify | compare | runs | fid | shapley | demo``.
+"""The command line.
 
-Results go to stdout, all else to stderr; with ``--json`` stdout is exactly one JSON object. A ``CopyScopeError`` is one
-sentence and exit code 2; Ctrl-C is exit code 130.
+``copyscope plan | audit | batch | score``; for many models and artists ``screen | index``; what is done with their run
+folders: ``verify | compare | bundle | sign | timestamp | repeat | runs``; and ``fid | shapley | demo``.
+
+Results go to stdout, all else to stderr; with ``--json`` stdout is exactly one JSON object, also where a command fails:
+then it has ``error`` and ``code``. A ``CopyScopeError`` is one sentence and exit code 2; Ctrl-C is exit code 130.
 """
 
 from __future__ import annotations
 
-import contextlib
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -22,29 +23,62 @@ from ..evidence.publish import ReportOptions
 from ..settings import AuditSettings
 from . import evidence as cli_evidence
 from . import options as opt
-from .terminal import complain, observer, prepare_streams, print_json, say, size_text, table
+from . import screening as cli_screening
+from .help import App
+from .terminal import (
+    INTERRUPTED,
+    complain,
+    interruptible,
+    observer,
+    prepare_streams,
+    print_json,
+    say,
+    size_text,
+    table,
+)
 
-app = typer.Typer(
+if TYPE_CHECKING:
+    from ..auditing.audit import AuditResult
+    from ..auditing.score import ScoreResult
+    from ..report.pdf import PdfFile
+
+app = App(
     name="copyscope",
     help="Which model in an image workflow makes its output resemble an artist's work, and how sure are we?",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-runs_app = typer.Typer(help="Run folders on this machine.", no_args_is_help=True, rich_markup_mode=None)
+runs_app = App(help="Run folders on this machine.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(runs_app, name="runs")
+
+
+_UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 
 
 def main() -> NoReturn:
     """Run the command line and exit: 0, or 2 after one sentence on what is wrong, or 130 after Ctrl-C."""
     prepare_streams()
     try:
-        app()
+        code = app(prog_name="copyscope", standalone_mode=False) or 0
     except CopyScopeError as error:
         complain(f"Error: {error}")
-        sys.exit(2)
-    sys.exit(0)
+        _fail(str(error), error.code, 2)
+    except _UsageError as error:
+        error.show()  # type: ignore[attr-defined]
+        _fail(error.format_message(), "usage", 2)  # type: ignore[attr-defined]
+    except (KeyboardInterrupt, typer.Abort):
+        code = INTERRUPTED
+    if code == INTERRUPTED:
+        _fail("Interrupted; what is finished is kept, and the same command goes on from there.", "interrupted", code)
+    sys.exit(code)
+
+
+def _fail(sentence: str, code: str, status: int) -> NoReturn:
+    """Exit; with ``--json`` one JSON object says why."""
+    if "--json" in sys.argv[1:]:
+        print_json({"error": sentence, "code": code})
+    sys.exit(status)
 
 
 def _version(value: bool) -> None:
@@ -55,20 +89,33 @@ def _version(value: bool) -> None:
 
 @app.callback()
 def _root(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
 ) -> None:
     pass
 
 
 @app.command()
 @opt.grouped(settings=opt.audit_settings, choice=opt.servers)
-def plan(workflow: opt.Workflow, settings: AuditSettings, choice: ServerChoice, json: opt.Json = False) -> None:
-    """Say what an audit would do: players, absence rules, coalitions, images. Runs nothing."""
+def plan(
+    workflow: opt.Workflow,
+    settings: AuditSettings,
+    choice: ServerChoice,
+    probe: Annotated[
+        bool, typer.Option("--probe", help="Run one combination on the server, to tell how long an audit may take.")
+    ] = False,
+    json: opt.Json = False,
+) -> None:
+    """Say what an audit would do, and how long it may take.
+
+    Nothing is run, but for --probe. Without it stored runs of such a workflow tell the time, where there are some.
+    """
     from ..auditing.session import run_plan
     from .audit import print_plan
 
     with observer() as shown:
-        summary = run_plan(workflow, settings, choice, shown).summary()
+        summary = run_plan(workflow, settings, choice, shown, probe).summary()
     if json:
         print_json(summary)
     else:
@@ -77,8 +124,8 @@ def plan(workflow: opt.Workflow, settings: AuditSettings, choice: ServerChoice, 
 
 @app.command()
 @opt.grouped(
-    settings=opt.audit_settings, choice=opt.servers, storage=opt.storage, works=opt.works, extractor=opt.extractor,
-    options=opt.report_options,
+    settings=opt.audit_settings, choice=opt.servers, storage=opt.storage, style=opt.style, works=opt.works,
+    extractor=opt.extractor, options=opt.report_options,
 )  # fmt: skip
 def audit(
     workflow: opt.Workflow,
@@ -87,19 +134,25 @@ def audit(
     settings: AuditSettings,
     choice: ServerChoice,
     storage: Any,
+    style: Any,
     extractor: Any,
     options: ReportOptions,
+    pdf: opt.Pdf = None,
     json: opt.Json = False,
 ) -> None:
-    """Run a workflow for every coalition of its components and report each one's contribution."""
+    """Run every coalition of a workflow; report each one's share.
+
+    The workflow is run with every combination of its components present and absent.
+    """
     from ..auditing.session import run_audit
 
-    with _interruptible(out), observer() as shown:
+    printed = _pdf(pdf, out)
+    with interruptible(out), observer() as shown:
         result = run_audit(
             workflow, works, out, settings, choice, extractor=extractor, options=options, storage=storage,
-            observer=shown,
+            style=style, observer=shown,
         )  # fmt: skip
-    _print_report(result.report, result.html_path, json)
+    _print_report(result, printed, json)
 
 
 @app.command()
@@ -113,12 +166,15 @@ def batch(
     options: ReportOptions,
     json: opt.Json = False,
 ) -> None:
-    """Run the audits of a queue; what they have in common is computed once. Exit code 1 if any of them failed."""
+    """Run the audits of a queue.
+
+    What they have in common is computed once. Exit code 1 if any of them failed.
+    """
     from ..auditing.batch import RESULTS_FILE, read_queue
     from ..auditing.session import run_batch
 
     listed = read_queue(queue, settings)
-    with _interruptible(out), observer() as shown:
+    with interruptible(out), observer() as shown:
         result = run_batch(listed, out, choice, extractor=extractor, options=options, observer=shown)
     if json:
         print_json(
@@ -150,18 +206,26 @@ def score(
     distance: Any,
     extractor: Any,
     options: ReportOptions,
+    pdf: opt.Pdf = None,
     json: opt.Json = False,
 ) -> None:
-    """Report the contributions from images of the coalitions that are on disk already."""
+    """Report contributions from images that are on disk already."""
     from ..auditing.score import Score
 
-    with _interruptible(out), observer() as shown:
+    printed = _pdf(pdf, out)
+    with interruptible(out), observer() as shown:
         result = Score(folder, works, out, extractor, shown, options, distance).run()
-    _print_report(result.report, result.html_path, json)
+    _print_report(result, printed, json)
 
 
+app.command()(cli_screening.screen)
+app.command()(cli_screening.index)
 app.command()(cli_evidence.verify)
 app.command()(cli_evidence.compare)
+app.command()(cli_evidence.bundle)
+app.command()(cli_evidence.sign)
+app.command()(cli_evidence.timestamp)
+app.command()(cli_evidence.repeat)
 
 
 @app.command()
@@ -172,7 +236,7 @@ def fid(
     extractor: Any,
     json: opt.Json = False,
 ) -> None:
-    """Print the Fréchet Inception Distance and the kernel distance of two folders of images."""
+    """Print FID and KID of two folders of images."""
     from ..evaluation import fid as measured
 
     with observer() as shown:
@@ -191,7 +255,7 @@ def shapley(
     game: Annotated[Path, typer.Argument(metavar="GAME.json", help="Players, and the value of every coalition.")],
     json: opt.Json = False,
 ) -> None:
-    """Print Shapley values and leave-one-out of a table of coalition values."""
+    """Print Shapley values and leave-one-out of a table of values."""
     from ..game.solution import solve
     from ..game.table import parse_game
 
@@ -246,7 +310,7 @@ def runs_list(json: opt.Json = False) -> None:
 
 @runs_app.command("clean")
 def runs_clean(
-    folders: Annotated[list[Path] | None, typer.Argument(metavar="DIR...", help="Run folders to remove.")] = None,
+    folders: Annotated[list[Path] | None, typer.Argument(metavar="DIR…", help="Run folders to remove.")] = None,
     every: Annotated[bool, typer.Option("--all", help="Remove every stored run that is on the list.")] = False,
     json: opt.Json = False,
 ) -> None:
@@ -266,52 +330,61 @@ def runs_clean(
 
 @app.command()
 def demo(
-    out: Annotated[Path, typer.Option("--out", help="Run folder for images, features and the report.")] = Path(
-        "copyscope-demo"
-    ),
+    out: Annotated[
+        Path, typer.Option("--out", help="Run folder: images, features and the report.", metavar="DIR")
+    ] = Path("copyscope-demo"),
     comfyui: Annotated[
-        Path | None, typer.Option("--comfyui", help="ComfyUI folder. [default: $COMFYUI_PATH, else the usual places]")
+        Path | None,
+        typer.Option(
+            "--comfyui", help="ComfyUI folder. [default: $COMFYUI_PATH, else the usual places]", metavar="DIR"
+        ),
     ] = None,
     device: opt.Device = "auto",
+    pdf: opt.Pdf = None,
     json: opt.Json = False,
 ) -> None:
-    """Do the main job on input that ships here: a real audit where a ComfyUI is found, else scoring of its images."""
+    """Do the main job on input that ships here.
+
+    A real audit where a ComfyUI is found, else the scoring of such an audit's images.
+    """
     from ..demo.demo import find_comfyui, run_demo
     from ..features.choose import choose_device
 
+    printed = _pdf(pdf, out)
     found = find_comfyui(comfyui)
     chosen = choose_device(device)
-    with _interruptible(out), observer() as shown:
-        report, html_path = run_demo(out, found, shown, chosen)
+    with interruptible(out), observer() as shown:
+        result = run_demo(out, found, shown, chosen)
     if not json:
         say(
             table(
                 ("members", "FID"),
-                [(" + ".join(item.members) or "none", f"{item.fid:.2f}") for item in report.coalitions],
+                [(" + ".join(item.members) or "none", f"{item.fid:.2f}") for item in result.report.coalitions],
             )
         )
         say()
-    _print_report(report, html_path, json)
+    _print_report(result, printed, json)
 
 
-@contextlib.contextmanager
-def _interruptible(out: Path) -> Iterator[None]:
-    """Ctrl-C says how to go on, and is exit code 130."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        complain(f"Interrupted. What is finished is kept in {out}; run the same command again to go on.")
-        raise typer.Exit(130) from None
+def _pdf(path: Path | None, out: Path) -> PdfFile | None:
+    """What ``--pdf`` asks for, checked before anything is run."""
+    if path is None:
+        return None
+    from ..report.pdf import PdfFile
+
+    return PdfFile(path, out)
 
 
-def _print_report(report: object, html_path: Path, json: bool) -> None:
-    from ..report.report import Report
-    from ..report.text import summary_text
+def _print_report(result: AuditResult | ScoreResult, pdf: PdfFile | None, json: bool) -> None:
+    from ..report.text import manifest_text, summary_text
 
-    if not isinstance(report, Report):
-        raise TypeError("not a report")
+    if pdf is not None:
+        pdf.write(result.html_path)
     if json:
-        print_json(report.model_dump(mode="json"))
+        print_json({**result.report.model_dump(mode="json"), "manifest_sha256": result.manifest_sha256})
     else:
-        say(summary_text(report))
-        say(f"\nReport: {html_path.absolute()}")
+        say(summary_text(result.report))
+        say(f"\nReport: {result.html_path.absolute()}")
+        say(manifest_text(result.manifest_sha256))
+        if pdf is not None:
+            say(f"PDF: {pdf.path}")

@@ -17,6 +17,7 @@ import typer
 from pydantic.fields import FieldInfo
 
 from ..auditing.servers import DEFAULT_SERVER, SERVER_VARIABLE, ServerChoice
+from ..distances.registry import DISTANCES
 from ..errors import CopyScopeError
 from ..evaluation.measure import Works
 from ..evidence.publish import ReportOptions
@@ -25,26 +26,42 @@ from ..settings import AuditSettings, load_settings, parse_groups
 if TYPE_CHECKING:
     pass
 
+NO_CONTROL = "none"
+"""What ``--control`` says where there is to be none; a folder of that name is ``./none``."""
+
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print one JSON object to stdout and nothing else.")]
 Workflow: TypeAlias = Annotated[
-    Path, typer.Argument(help="Workflow file, in API or UI format, or an image that holds one.", show_default=False)
+    Path,
+    typer.Argument(
+        help="Workflow file, in API or UI format, or an image that holds one.", show_default=False, metavar="WORKFLOW"
+    ),
 ]
 Out: TypeAlias = Annotated[
     Path, typer.Option("--out", help="Run folder: images, features and the report.", show_default=False, metavar="DIR")
 ]
+Pdf: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--pdf", help="Print the report to this PDF too; needs a Chromium, Chrome or Edge.", metavar="FILE",
+        show_default=False,
+    ),
+]  # fmt: skip
 Device: TypeAlias = Annotated[
     str, typer.Option(help="Where features are computed: auto, cpu, cuda, mps …", metavar="DEVICE")
 ]
 Features: TypeAlias = Annotated[
     Path | None,
     typer.Option(
-        "--features", help="Folder of a local CLIP, SigLIP or DINOv2 model, instead of FID's Inception.", metavar="DIR"
+        "--features", help="Folder of a local CLIP, SigLIP or DINO model, instead of FID's Inception.", metavar="DIR"
     ),
 ]
 Distance: TypeAlias = Annotated[
     str | None,
     typer.Option(
-        "--distance", help="What is measured: fid, kid, mmd, fid_infinity. [default: fid]", metavar="DISTANCE"
+        "--distance",
+        help="What is measured. [default: fid]",
+        metavar="|".join(DISTANCES),
+        autocompletion=lambda: list(DISTANCES),
     ),
 ]
 
@@ -53,14 +70,16 @@ FLAGS = {
     "key_prompts": "--key-prompt",
     "image_players": "--image-player",
     "groups": "--group",
+    "artists": "--artist",
 }
 """Flags of settings that may be repeated and are named by one of their values."""
 
 METAVARS = {
     "players": "NAME", "lock": "NAME", "baseline_checkpoint": "FILE", "baseline_vae": "FILE",
     "baseline_models": "NODE=FILE", "key_prompts": "TEXT", "neutral_prompt": "TEXT", "image_players": "NODE",
-    "output": "NODE", "distance": "DISTANCE", "estimator": "ESTIMATOR", "groups": "NAME=PLAYER,PLAYER",
-    "target_width": "WIDTH", "seeds": "N", "max_coalitions": "N", "budget": "N",
+    "output": "NODE", "groups": "NAME=PLAYER,…",
+    "target_width": "WIDTH", "seeds": "N", "max_coalitions": "N", "budget": "N", "frames": "N", "artists": "NAME",
+    "error": "P", "max_runs": "N",
 }  # fmt: skip
 
 
@@ -121,12 +140,17 @@ def _setting(name: str, field: FieldInfo) -> inspect.Parameter:
     repeated = typing.get_origin(field.annotation) in (tuple, dict)
     kind: Any = list[str] if repeated else field.annotation
     choices = typing.get_args(kind) if typing.get_origin(kind) is typing.Literal else ()
-    note = " (may be repeated)" if repeated else f": {', '.join(choices)}" if choices else ""
-    text = f"{(field.description or '').rstrip('.')}{note}."
+    text = f"{field.description}{' May be repeated.' if repeated else ''}"
     if not repeated and field.default not in (None, "", False):
         text += f" [default: {field.default}]"
     flag = FLAGS.get(name, f"--{name.replace('_', '-')}")
-    option = typer.Option(flag, help=text, show_default=False, metavar=METAVARS.get(name))
+    option = typer.Option(
+        flag,
+        help=text,
+        show_default=False,
+        metavar="|".join(choices) if choices else METAVARS.get(name),
+        autocompletion=(lambda: list(choices)) if choices else None,
+    )
     if kind is bool:
         return inspect.Parameter(
             name, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Annotated[bool, option]
@@ -196,7 +220,13 @@ def works(
         Path, typer.Option(help="Folder of the rights holder's images.", show_default=False, metavar="DIR")
     ],
     control: Annotated[
-        Path | None, typer.Option(help="Folder of unrelated works of the same kind, to compare with.", metavar="DIR")
+        str | None,
+        typer.Option(
+            help="Folder of unrelated works of the same kind, to compare with; none: no control. Without it: works of "
+            "CopyScope's own control bank.",
+            metavar="DIR",
+            show_default=False,
+        ),
     ] = None,
 ) -> Works:
     """What the coalitions are compared with.
@@ -204,9 +234,13 @@ def works(
     Raises:
         ImageError: a folder is missing or empty, or holds what is no image.
     """
+    from ..controls.bank import load_bank
     from ..files.folders import check_folder
 
-    return Works(check_folder(reference), [] if control is None else check_folder(control))
+    images = check_folder(reference)
+    if control is None:
+        return Works(images, bank=load_bank())
+    return Works(images, () if control == NO_CONTROL else check_folder(Path(control)))
 
 
 def extractor(features: Features = None, device: Device = "auto") -> Any:
@@ -220,20 +254,75 @@ def extractor(features: Features = None, device: Device = "auto") -> Any:
     return choose_extractor(features or INCEPTION, device)
 
 
-def report_options(
-    hide_reference: Annotated[bool, typer.Option(help="Embed no reference images in the HTML report.")] = False,
-    private: Annotated[
-        bool, typer.Option(help="Leave prompts, paths and the reference's images out of the report.")
+def extractor_if_used(
+    features: Features = None,
+    device: Device = "auto",
+    no_features: Annotated[
+        bool,
+        typer.Option("--no-features", help="Compute no features again, only all that follows from them. No PyTorch."),
     ] = False,
+) -> Any:
+    """See :func:`extractor`; None where no features are to be computed.
+
+    Raises:
+        CopyScopeError: see there; ``--features`` beside ``--no-features``.
+    """
+    if not no_features:
+        return extractor(features, device)
+    if features is not None:
+        raise CopyScopeError("--no-features computes none, so it takes no --features; leave one of them out.")
+    return None
+
+
+def style(
+    style_checkpoint: Annotated[
+        str | None,
+        typer.Option(
+            help="Checkpoint on the server that sees the images' style, instead of FID's Inception (IntroStyle).",
+            metavar="FILE",
+        ),
+    ] = None,
+    share_reference: Annotated[
+        bool,
+        typer.Option(
+            "--share-reference",
+            help="The reference and control images may be sent to the server, where --style-checkpoint, or else the "
+            "baseline checkpoint, sees their style.",
+        ),
+    ] = False,
+) -> Any:
+    """The ``SharedStyle``: which checkpoint sees style on the server, and whether it may."""
+    from ..auditing.shared_style import SharedStyle
+
+    return SharedStyle(style_checkpoint, share_reference)
+
+
+def report_options(
+    hide_reference: Annotated[
+        bool, typer.Option("--hide-reference", help="Embed no reference images in the HTML report.")
+    ] = False,
+    private: Annotated[
+        bool, typer.Option("--private", help="Leave prompts, paths and the reference's images out of the report.")
+    ] = False,
+    no_copy: Annotated[
+        bool,
+        typer.Option(
+            "--no-copy", help="Keep no copies of images from elsewhere; the folder then does not stand alone."
+        ),
+    ] = False,
+    examiner: Annotated[
+        str | None, typer.Option(help="Who makes the report, to be named in it.", metavar="NAME")
+    ] = None,
+    case: Annotated[str | None, typer.Option(help="Number of the case, to be named in it.", metavar="NUMBER")] = None,
 ) -> ReportOptions:
-    """What the report shows."""
-    return ReportOptions(show_reference=not hide_reference, private=private)
+    """What the report shows, and what is kept beside it."""
+    return ReportOptions(not hide_reference, private, not no_copy, examiner, case)
 
 
 def storage(
     storage: Annotated[
         str | None,
-        typer.Option(help="Where images go instead of the run folder: s3://…, gs://…, file://…", metavar="URL"),
+        typer.Option(help="Where images are instead of in the run folder: s3://…, gs://…, file://…", metavar="URL"),
     ] = None,
 ) -> Any:
     """The ``ImageStorage`` that takes the images instead of the run folder; None: they go there.

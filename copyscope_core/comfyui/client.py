@@ -134,11 +134,17 @@ class ComfyClient(ComfyHttp):
         prompt: Mapping[str, Any],
         on_event: Event | None = None,
         extra_data: Mapping[str, Any] | None = None,
+        forget: bool = False,
+        on_queued: Callable[[], None] | None = None,
     ) -> dict[str, Any]:
         """Queue a prompt, wait until it is done and return its ``/history`` entry.
 
         News comes by websocket; ``/history`` is polled too, so a cut websocket loses nothing. When the task is
         cancelled (Ctrl-C), the prompt is taken off the queue, or interrupted if it runs.
+
+        Args:
+            forget: remove the prompt from the history, however it ends.
+            on_queued: called when the server has the prompt.
 
         Raises:
             PromptRefusedError, PromptFailedError, PromptInterruptedError: what the server said of the prompt.
@@ -153,6 +159,8 @@ class ComfyClient(ComfyHttp):
         try:
             await self.submit(prompt, prompt_id, extra_data)
             waiter.progress_at = time.monotonic()
+            if on_queued is not None:
+                on_queued()
             return await self._wait(prompt_id, waiter)
         except asyncio.CancelledError:
             with contextlib.suppress(HostError, asyncio.TimeoutError):
@@ -160,6 +168,9 @@ class ComfyClient(ComfyHttp):
             raise
         finally:
             self._waiters.pop(prompt_id, None)
+            if forget:
+                with contextlib.suppress(HostError):
+                    await self.forget(prompt_id)
 
     async def cancel(self, prompt_id: str) -> None:
         """Take one prompt off the queue, or interrupt it if it is the one that runs. Others' prompts go on.

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..errors import HostError
 from ..workflow.node_info import mapping
 
-MINIMUM_COMFYUI = (0, 3, 64)
 NAMES_SHOWN = 10
 _TEXT_CAP = 600
 _NODES_SHOWN = 5
@@ -60,22 +58,6 @@ class ImageMissingError(HostError):
 
 class PromptInterruptedError(HostError):
     """Somebody pressed the server's stop button while our prompt ran."""
-
-
-def check_version(version: object, where: str) -> None:
-    """Refuse a ComfyUI that is too old.
-
-    Raises:
-        HostError: ``version`` is below 0.3.64, or is no version at all.
-    """
-    found = re.match(r"v?(\d+)\.(\d+)(?:\.(\d+))?", version) if isinstance(version, str) else None
-    needed = ".".join(map(str, MINIMUM_COMFYUI))
-    if found is None:
-        raise HostError(f"{where} does not say which ComfyUI it is; CopyScope needs ComfyUI {needed} or later.")
-    if tuple(int(part or 0) for part in found.groups()) < MINIMUM_COMFYUI:
-        raise HostError(
-            f"{where} is ComfyUI {version}, which is too old; CopyScope needs {needed} or later, so update it."
-        )
 
 
 def one_line(text: object, cap: int = _TEXT_CAP) -> str:

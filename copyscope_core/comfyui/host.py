@@ -20,7 +20,7 @@ from types import TracebackType
 
 from ..errors import HostError
 from ..files.atomic import open_log
-from .errors import check_version
+from .versions import check_version
 
 _LOG_LINES = 12
 _STOP_SECONDS = 10.0

@@ -7,13 +7,17 @@ import contextlib
 import json
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import aiohttp
 from yarl import URL
 
 from ..errors import HostError
-from .errors import ImageMissingError, ServerHangError, ServerUnreachableError, check_version, one_line
+from ..metadata.header import Metadata, as_metadata
+from ..twins.sketch import SKETCH_ID
+from ..twins.twins import Fingerprint, as_sketch
+from .errors import ImageMissingError, ServerHangError, ServerUnreachableError, one_line
+from .versions import check_version
 
 IMAGE_BYTES_MAX = 1 << 30
 JSON_BYTES_MAX = 1 << 28
@@ -22,6 +26,13 @@ JSON_BYTES_MAX = 1 << 28
 TRIES = 3
 HASH_TIMEOUT = 3600.0
 _GATEWAY_ERRORS = (502, 503, 504)
+
+
+class HashedFile(NamedTuple):
+    """What is told of a model file: SHA-256 of its bytes, and what it says of itself; None: not told."""
+
+    sha256: str | None = None
+    metadata: Metadata | None = None
 
 
 class ComfyHttp:
@@ -116,20 +127,41 @@ class ComfyHttp:
             )
         return data
 
-    async def pack_hash(self, name: str) -> tuple[bool, str | None]:
-        """Whether the server has the CopyScope pack, and its SHA-256 of a model file (None: it gives none).
+    async def pack_hash(self, name: str) -> HashedFile | None:
+        """What the server's CopyScope pack tells of a model file; None: it has no such pack.
 
         Raises:
             HostError: the server cannot be reached.
         """
         timeout = aiohttp.ClientTimeout(total=None, connect=10, sock_read=HASH_TIMEOUT)
-        status, answer = await self.request("POST", "copyscope/hashes", {"files": [name]}, timeout)
+        status, answer = await self.request("POST", "copyscope/hashes", {"files": [name], "metadata": True}, timeout)
         if status != 200 or not isinstance(answer, dict):
-            return False, None
+            return None
         files = answer.get("files")
         found = files.get(name) if isinstance(files, dict) else None
-        digest = found.get("sha256") if isinstance(found, dict) else None
-        return True, digest if isinstance(digest, str) and re.fullmatch("[0-9a-f]{64}", digest) else None
+        if not isinstance(found, dict):
+            return HashedFile()
+        digest = found.get("sha256")
+        known = digest if isinstance(digest, str) and re.fullmatch("[0-9a-f]{64}", digest) else None
+        return HashedFile(known, as_metadata(found.get("metadata")))
+
+    async def pack_fingerprint(self, name: str) -> Fingerprint | None:
+        """What the server's CopyScope pack knows of a model file; None: it has no such pack.
+
+        Raises:
+            HostError: the server cannot be reached.
+        """
+        timeout = aiohttp.ClientTimeout(total=None, connect=10, sock_read=HASH_TIMEOUT)
+        status, answer = await self.request("POST", "copyscope/sketches", {"files": [name]}, timeout)
+        if status != 200 or not isinstance(answer, dict):
+            return None
+        files = answer.get("files")
+        found = files.get(name) if isinstance(files, dict) else None
+        if not isinstance(found, dict):
+            return Fingerprint()
+        digest = found.get("sha256")
+        known = digest if isinstance(digest, str) and re.fullmatch("[0-9a-f]{64}", digest) else None
+        return Fingerprint(known, as_sketch(found.get("sketch")) if found.get("id") == SKETCH_ID else None)
 
     async def _fetch(self, query: Mapping[str, str]) -> tuple[int, bytes]:
         with self._http_errors():

@@ -13,6 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from ..files.hashes import HashCache, Progress
+from ..metadata.header import Metadata, common_metadata
+from ..twins.cache import SketchCache
+from ..twins.twins import Fingerprint
 
 EXTRA_PATHS = "extra_model_paths.yaml"
 EXTRA_PATHS_FLAG = "--extra-model-paths-config"
@@ -59,6 +62,18 @@ class LocalModels:
         if len(set(found)) <= 1:
             return found[0] if found else None
         return hashlib.sha256("".join(sorted(found)).encode("ascii")).hexdigest()
+
+    def metadata(self, name: str) -> Metadata | None:
+        """What the model file says of itself; None where there is none, or it is no safetensors file."""
+        return common_metadata(self.find(name))
+
+    def fingerprint(self, name: str, progress: Progress | None = None) -> Fingerprint:
+        """What is known of the model file; nothing where there is none, or several differ.
+
+        Raises:
+            StoreError: a file cannot be read.
+        """
+        return SketchCache(self.cache).fingerprint(self.find(name), progress)
 
     def pack_digest(self, module: str) -> str | None:
         """SHA-256 over the Python files of a custom node pack (``custom_nodes.NAME``); None where it is not found."""

@@ -15,16 +15,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ..auditing.score import Score
+from ..auditing.audit import AuditResult
+from ..auditing.score import Score, ScoreResult
 from ..auditing.servers import ServerChoice
 from ..auditing.session import run_audit
 from ..comfyui.host import comfyui_version
+from ..controls.bank import load_bank
 from ..errors import HostError
 from ..evaluation.measure import Works
 from ..features.extractor import InceptionExtractor
 from ..files.folders import check_folder
 from ..observer import Observer
-from ..report.report import Report
 from ..settings import AuditSettings
 from .models import make_model
 
@@ -41,6 +42,9 @@ _MODELS: dict[str, tuple[str, dict[str, Any]]] = {
     f"checkpoints/{BASELINE}": ("zoo-checkpoint", {"artist": "renoir"}),
     f"loras/{LORA}": ("zoo-lora", {"artist": "hokusai"}),
 }
+
+
+MODELS_SIZE = "0.6 GB"
 
 
 def find_comfyui(named: Path | None = None) -> Path | None:
@@ -81,8 +85,8 @@ def workflow() -> dict[str, Any]:
     }  # fmt: skip
 
 
-def run_demo(out: Path, comfyui: Path | None, observer: Observer, device: str) -> tuple[Report, Path]:
-    """Audit on the ComfyUI, or score the shipped images where there is none; the report and its HTML file.
+def run_demo(out: Path, comfyui: Path | None, observer: Observer, device: str) -> AuditResult | ScoreResult:
+    """Audit on the ComfyUI, or score the shipped images where there is none.
 
     Raises:
         CopyScopeError: as an audit or a scoring.
@@ -91,12 +95,14 @@ def run_demo(out: Path, comfyui: Path | None, observer: Observer, device: str) -
     if comfyui is None:
         observer.note(
             f"No ComfyUI was found (set {COMFYUI_VARIABLE} or give --comfyui), so the images of an earlier run, which "
-            "ship with CopyScope, are scored instead."
+            "ship with CopyScope, are scored instead. Nothing is downloaded."
         )
-        scored = Score(IMAGES, Works(reference), out, InceptionExtractor(device), observer).run()
-        return scored.report, scored.html_path
+        return Score(IMAGES, Works(reference, bank=load_bank()), out, InceptionExtractor(device), observer).run()
     with tempfile.TemporaryDirectory(prefix="copyscope-demo-", ignore_cleanup_errors=True) as scratch:
         base = Path(scratch)
+        observer.note(
+            f"Nothing is downloaded: the demo's models ({MODELS_SIZE}) are made here, and removed at the end."
+        )
         observer.stage("Making miniature models", len(_MODELS))
         for number, (name, (kind, options)) in enumerate(_MODELS.items(), start=1):
             make_model(kind, base / "models" / name, **options)
@@ -105,8 +111,9 @@ def run_demo(out: Path, comfyui: Path | None, observer: Observer, device: str) -
         file.write_text(json.dumps(workflow()), encoding="utf-8")
         choice = ServerChoice(comfyui=comfyui, base_directory=base, arguments=("--disable-all-custom-nodes",))
         extractor = InceptionExtractor(device)
-        result = run_audit(file, Works(reference), out, SETTINGS, choice, extractor=extractor, observer=observer)
-    return result.report, result.html_path
+        return run_audit(
+            file, Works(reference, bank=load_bank()), out, SETTINGS, choice, extractor=extractor, observer=observer
+        )
 
 
 def _usual_places() -> Iterator[Path]:

@@ -18,7 +18,7 @@ from ..report.html.page import page_environment, page_style
 from ..report.report import Report
 from ..report.schema import STATEMENT, PlayerResult
 from ..report.text import distance_of, interval_text, listed, number, percent, signed
-from ..store.runs import REPORT_FILES
+from ..store.runs import REPORT_FILE
 
 SCALES = (
     "Distances to different sets of images have different scales: read signs, shares and the order within a column "
@@ -102,7 +102,7 @@ def read_reports(paths: Sequence[Path]) -> dict[str, Report]:
     """
     if len(paths) < 2:
         raise CopyScopeError("Name at least two reports to compare.")
-    files = [path / REPORT_FILES[0] if path.is_dir() else path for path in paths]
+    files = [path / REPORT_FILE if path.is_dir() else path for path in paths]
     names = [file.absolute().parent.name for file in files]
     if len(set(names)) < len(names):
         names = [str(file) for file in files]
@@ -119,7 +119,7 @@ def compare(reports: dict[str, Report]) -> Comparison:
     notes = [] if reference else [SCALES]
     reasons = _reasons(reports)
     if not reasons:
-        notes += _nearest(reports) if reference else _most(reports, rows)
+        notes += [*(_nearest(reports) if reference else []), *_named(reports)]
     return Comparison(
         _common(reference, workflow),
         reasons,
@@ -252,23 +252,15 @@ def _nearest(reports: dict[str, Report]) -> list[str]:
     return [text + "."]
 
 
-def _most(reports: dict[str, Report], rows: Sequence[Row]) -> list[str]:
-    """Towards which reference each player moves the images most."""
-    names = list(reports)
-    notes = []
-    for row in rows:
-        known = sorted(
-            ((cell.shapley, names[place], cell) for place, cell in enumerate(row.cells) if cell is not None),
-            key=lambda item: -item[0],
-        )
-        if len(known) < 2 or known[0][0] <= 0:
-            continue
-        (_, name, first), (_, _, second) = known[:2]
-        text = f"{listed([row.name])} moves the images most towards the reference of {listed([name])}"
-        if first.interval and second.interval and _overlap(first.interval, second.interval):
-            text += "; the intervals overlap, so this may be chance"
-        notes.append(text + ".")
-    return notes
+def _named(reports: dict[str, Report]) -> list[str]:
+    """Which components the verdicts name, and in which reports none is named."""
+    by_name: dict[str, list[str]] = {}
+    for name, report in reports.items():
+        if report.verdict.player is not None:
+            by_name.setdefault(report.verdict.player, []).append(name)
+    notes = [f"{listed([player])} is named by the verdict of {listed(names)}." for player, names in by_name.items()]
+    open_ones = [name for name, report in reports.items() if not report.verdict.decided]
+    return notes + ([f"Not decided: {listed(open_ones)}."] if open_ones else [])
 
 
 def _overlap(one: Sequence[float], other: Sequence[float]) -> bool:

@@ -3,7 +3,9 @@
 ``manifest.json`` holds the SHA-256 of every file that CopyScope keeps in the folder, of the pixels of every generated
 and reference image, and of the workflow as it is and as rewritten for each coalition, beside versions, seeds and model
 hashes.
-It is no signature: who can write the folder can write a new one. Its own SHA-256, noted elsewhere, is what proves it.
+It is no signature: who can write the folder can write a new one. Its own SHA-256, noted elsewhere, signed or time
+stamped, is what proves it. The page shows that SHA-256, which the page's own hash cannot depend on: in the manifest it
+is the hash of the page with 64 zeros in that place.
 """
 
 from __future__ import annotations
@@ -17,18 +19,17 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError
 
 from ..errors import StoreError, describe
-from ..files.atomic import TEMPORARY_SUFFIX, read_plain, write_json_atomic
-from ..files.hashes import file_sha256
-from ..files.inside import is_link
-from ..report.report import Report
+from ..files.atomic import disk_errors, write_bytes_atomic, write_json_atomic
+from ..report.html.paper import NO_DIGEST, resealed
+from ..report.report import MAX_REPORT_BYTES, Report
 from ..report.schema import ImageRecord, ModelFile, Record
-from ..store.lock import LOCK_FILE
-from ..store.run_store import FEATURES
-from ..store.runs import LOG_FILE, MANIFEST_FILE, own_files
-from ..store.storage import COALITIONS
+from ..store.runs import MANIFEST_FILE, REPORT_FILE, SEAL_FILES
+from ..store.storage import COALITIONS, key_and_name
+from .run_files import FolderFiles, RunFiles
 
-_MAX_BYTES = 1 << 30
-_UNKEPT = (MANIFEST_FILE, LOG_FILE, LOCK_FILE, ".DS_Store", "Thumbs.db", "desktop.ini")
+PAGE_FILE = "report.html"
+MAX_MANIFEST_BYTES = 1 << 30
+MAX_PAGE_BYTES = 1 << 30
 
 
 class FileRecord(Record):
@@ -76,6 +77,7 @@ def make_manifest(report: Report, folder: Path, workflows: Mapping[int, Any], wo
     Raises:
         StoreError: a file cannot be read.
     """
+    files = FolderFiles(folder)
     return Manifest(
         created=report.created,
         preprocessing=report.preprocessing,
@@ -93,62 +95,89 @@ def make_manifest(report: Report, folder: Path, workflows: Mapping[int, Any], wo
             )
             for item in report.coalitions
         ],
-        files={name: FileRecord(sha256=file_sha256(path), bytes=path.stat().st_size) for name, path in kept(folder)},
-        others=[name_sha256(name) for name in strangers(folder)],
+        files={name: FileRecord(sha256=files.sha256(name), bytes=size) for name, size in files.kept().items()},
+        others=[name_sha256(name) for name in files.strangers()],
     )
 
 
-def write_manifest(manifest: Manifest, folder: Path) -> Path:
-    """Write ``manifest.json``, atomically, and return its path.
+def check_unsealed(folder: Path) -> None:
+    """Refuse to write another report where one is signed or time stamped.
+
+    Raises:
+        StoreError: it is.
+    """
+    found = [name for name in SEAL_FILES if (folder / name).exists()]
+    if found:
+        raise StoreError(
+            f"{folder} is signed or time stamped, which a new report would make void: choose another output folder, or "
+            f"delete {', '.join(found)} there first."
+        )
+
+
+def write_manifest(manifest: Manifest, folder: Path) -> str:
+    """Write ``manifest.json``, put its SHA-256 into the page, and return it.
 
     Raises:
         StoreError: the disk is full, or the folder cannot be written.
     """
-    path = folder / MANIFEST_FILE
+    path, page = folder / MANIFEST_FILE, folder / PAGE_FILE
     write_json_atomic(path, manifest.model_dump(mode="json"))
-    return path
+    digest = FolderFiles(folder).sha256(MANIFEST_FILE)
+    with disk_errors(page):
+        unsealed = page.read_bytes()
+    write_bytes_atomic(page, resealed(unsealed, NO_DIGEST, digest))
+    return digest
 
 
-def read_manifest(folder: Path) -> Manifest:
-    """Read a folder's manifest.
+def page_sha256(page: bytes, digest: str) -> str:
+    """SHA-256 of a page as a manifest has it; ``digest`` is that of the manifest, which the page shows."""
+    return hashlib.sha256(resealed(page, digest, NO_DIGEST)).hexdigest()
+
+
+def stored_elsewhere(manifest: Manifest) -> dict[str, str | None]:
+    """The generated images that are not among a run's files, as ``coalitions/KEY/NAME`` → SHA-256 of the file.
+
+    Those of an audit with ``--storage`` are in object storage; a bundle may hold them. A score has none.
+    """
+    images = (image for item in manifest.coalitions for image in item.images if key_and_name(image.file))
+    named = {f"{COALITIONS}/{image.file}": image.sha256 for image in images}
+    return {name: sha256 for name, sha256 in named.items() if name not in manifest.files}
+
+
+def read_report(files: RunFiles) -> Report:
+    """The report of a run folder, or of a bundle.
+
+    Raises:
+        StoreError: it is missing, or no plain file.
+        CopyScopeError: it is no report.
+    """
+    try:
+        return Report.parse(files.read(REPORT_FILE, MAX_REPORT_BYTES), REPORT_FILE)
+    except OSError as error:
+        raise StoreError(f"{files.path} has no {REPORT_FILE} that can be read ({error.strerror or error}).") from error
+
+
+def read_manifest(files: RunFiles) -> tuple[Manifest, str]:
+    """The manifest of a run folder, and its SHA-256.
 
     Raises:
         StoreError: it is missing, no plain file, or no manifest.
     """
-    path = folder / MANIFEST_FILE
     try:
-        return Manifest.model_validate_json(read_plain(path, _MAX_BYTES))
+        data = files.read(MANIFEST_FILE, MAX_MANIFEST_BYTES)
+        return Manifest.model_validate_json(data), hashlib.sha256(data).hexdigest()
     except FileNotFoundError as error:
-        raise StoreError(f"{folder} has no {MANIFEST_FILE}, so there is nothing to compare its files with.") from error
+        raise StoreError(
+            f"{files.path} has no {MANIFEST_FILE}, so there is nothing to compare its files with."
+        ) from error
+    except NotADirectoryError as error:
+        raise StoreError(f"{files.path} is no run folder: sign and time stamp the folder, then bundle it.") from error
     except OSError as error:
-        raise StoreError(f"{path} cannot be read ({error.strerror or error}); check its rights.") from error
+        raise StoreError(
+            f"{MANIFEST_FILE} of {files.path} cannot be read ({error.strerror or error}); check its rights."
+        ) from error
     except ValidationError as error:
-        raise StoreError(f"{path} is no manifest of CopyScope: {describe(error)}.") from error
-
-
-def kept(folder: Path) -> list[tuple[str, Path]]:
-    """The files that a manifest is about: those that CopyScope writes, but for itself, logs and half-written files."""
-    return [
-        (path.relative_to(folder).as_posix(), path)
-        for path in own_files(folder)
-        if path.name not in _UNKEPT and not path.name.endswith(TEMPORARY_SUFFIX)
-    ]
-
-
-def strangers(folder: Path) -> list[str]:
-    """What in a folder is not CopyScope's: names at its top, paths inside the folders of images and features."""
-    own = {path for _, path in kept(folder)}
-    found: list[Path] = []
-    for path in sorted(folder.iterdir()):
-        if path.name in (COALITIONS, FEATURES) and not is_link(path) and path.is_dir():
-            found += sorted(item for item in path.rglob("*") if is_link(item) or not item.is_dir())
-        else:
-            found.append(path)
-    return [
-        path.relative_to(folder).as_posix()
-        for path in found
-        if path not in own and path.name not in _UNKEPT and not path.name.endswith(TEMPORARY_SUFFIX)
-    ]
+        raise StoreError(f"{MANIFEST_FILE} of {files.path} is no manifest of CopyScope: {describe(error)}.") from error
 
 
 def name_sha256(name: str) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -12,31 +13,37 @@ from numpy.typing import NDArray
 
 from ..errors import GameError
 from ..evaluation.evaluate import Evaluation, evaluate
+from ..evaluation.looks import levels_of
 from ..evaluation.measure import nearest_references
+from ..features.views import CONTENT
 from ..game.choose import exact_count
 from ..game.design import Design
 from ..game.owen import Owen
 from ..game.permutations import Permutations
 from ..game.regression import Regression
+from ..game.statistics import LEVEL
 from ..report.report import Report
 from ..report.results import (
     coalition_results,
     differences,
     group_results,
-    headline,
     interactions,
     player_results,
     uncertainty_record,
 )
 from ..report.sampling import sampling_record
-from ..report.schema import PlayerInfo
+from ..report.schema import PlayerInfo, UntilSureRecord
 from ..report.text import number
+from ..report.verdict import verdict_record
 from ..settings import AuditSettings
 from .findings import Finding
 
 RELATIVE = 1e-6
 ABSOLUTE = 1e-9
 """Of the largest distance: other processors may round differently."""
+
+MOST_LOOKS = 1_000
+"""No audit takes more: a report that says so was changed."""
 
 LONGEST = 60
 """Characters of a value that are shown."""
@@ -82,7 +89,20 @@ def evaluate_again(report: Report, features: Features) -> Evaluation:
         control=features.control,
         distance=report.distance,
         design=design_of(report),
+        views=_views(report, features),
+        preprocessing=report.preprocessing,
+        clips=report.clips is not None,
+        level=_level(report),
     )
+
+
+def _level(report: Report) -> float:
+    """Of the report's intervals."""
+    sure = report.verdict.until_sure
+    level = LEVEL if sure is None or not sure.looks else sure.looks[-1].level
+    if not 0 < level < 1:
+        raise GameError(f"the last look has the level {level}, which is no level")
+    return level
 
 
 def design_of(report: Report) -> Design | None:
@@ -119,8 +139,11 @@ def compare_numbers(report: Report, features: Features, evaluation: Evaluation) 
     groups = [group.name for group in report.groups]
     results = player_results(evaluation, known, groups)
     record = uncertainty_record(evaluation)
+    general = report.control is not None and report.control.source == "bank"
     expected = {
-        "headline": headline(evaluation.distance_name, results),
+        "verdict": verdict_record(
+            evaluation, results, groups, general, report.preprocessing, _until_sure(report, evaluation, groups or names)
+        ).model_dump(),
         "players": _by(results, "name"),
         "coalitions": _by(coalition_results(evaluation, {}, {}), "mask", {"folder", "image_files"}),
         "differences": [item.model_dump() for item in differences(evaluation, names)],
@@ -161,9 +184,35 @@ def compare_numbers(report: Report, features: Features, evaluation: Evaluation) 
 def _sampling(report: Report, evaluation: Evaluation) -> dict[str, Any] | None:
     """The record of the sample, for the budget and the target that it names."""
     said = report.sampling
-    asked = AuditSettings() if said is None else AuditSettings(budget=said.budget, target_width=said.target_width)
+    asked = AuditSettings()
+    if said is not None:
+        sure = said.stopped == "verdict"
+        asked = AuditSettings(budget=said.budget, target_width=said.target_width, until_sure=sure)
     record = sampling_record(evaluation, asked)
     return None if record is None else record.model_dump()
+
+
+def _until_sure(report: Report, evaluation: Evaluation, units: Sequence[str]) -> UntilSureRecord | None:
+    """How the audit ended, with the levels that its looks have by their error, and the last look as it is now."""
+    said = report.verdict.until_sure
+    if said is None:
+        return None
+    runs = [look.seeds * look.coalitions for look in said.looks]
+    rising = all(before < now for before, now in itertools.pairwise([0, *runs]))
+    if not runs or not rising or runs[-1] > said.budget or not 0 < said.error < 1 or len(runs) > MOST_LOOKS:
+        return said.model_copy(update={"looks": []})
+    levels = levels_of(said.error, tuple(count / said.budget for count in runs))
+    looks = [look.model_copy(update={"level": level}) for look, level in zip(said.looks, levels, strict=True)]
+    place, first = evaluation.functions[-1].standing, evaluation.verdict.first
+    now = {
+        "seeds": len(report.seeds),
+        "coalitions": len(evaluation.masks),
+        "first": None if first is None else units[first],
+        "estimate": None if place is None else place.estimate,
+        "interval": None if place is None or place.interval is None else list(place.interval),
+        "decided": evaluation.verdict.decided,
+    }
+    return said.model_copy(update={"looks": [*looks[:-1], looks[-1].model_copy(update=now)]})
 
 
 def _table(keys: Sequence[str | None], row: Row) -> NDArray[np.float32]:
@@ -176,10 +225,26 @@ def _table(keys: Sequence[str | None], row: Row) -> NDArray[np.float32]:
     return np.stack([item for item in rows if item is not None])
 
 
+def _views(report: Report, features: Features) -> Mapping[str, slice]:
+    """Which columns of the features are what.
+
+    Raises:
+        GameError: the features have no such columns.
+    """
+    width = features.reference.shape[1]
+    for name, (start, stop) in report.views.items():
+        if not 0 <= start < stop <= width:
+            raise GameError(f"the view {name} is not within the {width:,} numbers of the features")
+    return {CONTENT: slice(0, width)} | {name: slice(*columns) for name, columns in report.views.items()}
+
+
 def _nearest(report: Report, features: Features) -> dict[int, list[list[Any]]]:
+    content = _views(report, features)[CONTENT]
     result = {}
     for item in report.coalitions:
-        places, distances = nearest_references(features.coalitions[item.mask], features.reference)
+        places, distances = nearest_references(
+            features.coalitions[item.mask][:, content], features.reference[:, content]
+        )
         result[item.mask] = [list(pair) for pair in zip(places.tolist(), distances.tolist(), strict=True)]
     return result
 

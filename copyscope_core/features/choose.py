@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 from ..errors import CopyScopeError
+from .views import views_of
 
 if TYPE_CHECKING:
     import torch
@@ -25,8 +26,11 @@ def choose_device(device: Device = None) -> str:
     """A torch device that can be used here; None or ``auto``: a CUDA GPU if there is one, else the CPU.
 
     Raises:
-        CopyScopeError: there is no such device.
+        CopyScopeError: there is no such device, or no PyTorch.
     """
+    from .extractor import require_torch
+
+    require_torch()
     import torch
 
     name = AUTOMATIC if device is None else str(device)
@@ -46,7 +50,7 @@ def choose_extractor(features: FeatureChoice = INCEPTION, device: Device = None)
     """The extractor that was chosen.
 
     Args:
-        features: ``inception``, the folder of a CLIP, SigLIP or DINOv2 model, or an extractor, which is returned as it
+        features: ``inception``, the folder of a CLIP, SigLIP or DINO model, or an extractor, which is returned as it
             is. A folder of that name is ``./inception``.
         device: where a network that is loaded here runs; see :func:`choose_device`.
 
@@ -78,3 +82,4 @@ def _check(extractor: object) -> None:
             f"An object of type {type(extractor).__name__} is no extractor of features: it needs an id "
             "(letters, digits, ., _ and -), a dimension (a whole number), and to be callable with a list of images."
         )
+    views_of(cast("FeatureExtractor", extractor))

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
+import importlib.util
+import json
 import logging
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
 
 from ..errors import CopyScopeError, ImageError
-from ..files.atomic import check_plain, write_bytes_atomic
+from ..files.atomic import read_plain, write_bytes_atomic
 from ..files.images import ImageFile, in_threads
 from ..files.pixels import Pixels, resize_bicubic
+from .batches import Batches
+from .views import CONTENT, CONTENT_DIMENSION, STYLE, STYLE_DIMENSION
 
 if TYPE_CHECKING:
     import torch
@@ -37,14 +41,34 @@ BATCH_SIZE = 8
 SUFFIX = ".safetensors"
 """Of the files that hold a feature vector each."""
 
-INCEPTION_ID = "fid-inception-2015-12-05.clean-bicubic-299.folded-f32"
+INCEPTION_CONTENT_ID = "fid-inception-2015-12-05.clean-bicubic-299.folded-f32"
+"""The part of an id that names the features which FID is made of."""
+INCEPTION_ID = f"{INCEPTION_CONTENT_ID}.style-3b-4a-926"
 
 _TENSOR, _CHECKSUM = "features", "sha256"
 _MAX_HEADER_BYTES = 1024
 
 
+def require_torch() -> None:
+    """Make sure that features can be computed here; what is stored is read without PyTorch.
+
+    Raises:
+        CopyScopeError: PyTorch or torchvision is not installed.
+    """
+    missing = [name for name in ("torch", "torchvision") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise CopyScopeError(
+            f"Features of images are computed with {' and '.join(missing)}, not installed here; run: pip install "
+            "'copyscope[torch]', in a clone '.[torch]' (README.md says how to get the small build for CPUs)."
+        )
+
+
 class FeatureExtractor(Protocol):
-    """What turns images into vectors. The row of an image must not depend on the images beside it."""
+    """What turns images into vectors. The row of an image must not depend on the images beside it.
+
+    It may have ``views``, a mapping of names to slices, where a vector is several things after one another, such as
+    content and style; see :func:`copyscope_core.features.views.views_of`.
+    """
 
     @property
     def id(self) -> str:
@@ -59,18 +83,23 @@ class FeatureExtractor(Protocol):
 
 
 class InceptionExtractor:
-    """FID's Inception, 2048 numbers an image; the network is loaded at the first call.
+    """FID's Inception: 2048 numbers of content and 926 of style an image; the network is loaded at the first call.
 
     Args:
         device: where the network runs; the bundled network is put there, a ``model`` that is passed in must be there.
+            What does not fit into its memory goes to the CPU (:class:`Batches`).
         batch_size: images that go through the network at a time.
         model: a network to use instead of loading one.
         run: called instead of the network with each batch, float32 (n, 3, 299, 299) in 0…255 on the CPU, and gives
-            (n, 2048) on any device. A host with its own model management loads the network and picks the device here.
+            what the network gives, (n, 2974), on any device. A host with its own model management loads the network
+            and picks the device here.
     """
 
     id = INCEPTION_ID
-    dimension = 2048
+    dimension = CONTENT_DIMENSION + STYLE_DIMENSION
+    views = MappingProxyType(
+        {CONTENT: slice(0, CONTENT_DIMENSION), STYLE: slice(CONTENT_DIMENSION, CONTENT_DIMENSION + STYLE_DIMENSION)}
+    )
 
     def __init__(
         self,
@@ -79,27 +108,34 @@ class InceptionExtractor:
         model: FIDInception | None = None,
         run: Callable[[torch.Tensor], torch.Tensor] | None = None,
     ) -> None:
-        if batch_size < 1:
-            raise ValueError("batch_size must be at least 1.")
         self.device = device
-        self.batch_size = batch_size
         self._model = model
-        self._run = run
+        self._run = run or self._on_device
+        self._batches = Batches(self._rows, None if run is None and _is_cpu(device) else self._rows_on_cpu, batch_size)
+
+    @property
+    def batch_size(self) -> int:
+        """Images that go through the network at a time, where memory allows it."""
+        return self._batches.size
 
     def __call__(self, images: Sequence[Pixels]) -> Features:
-        """Features of images, float32 (n, 2048); never holds more than one batch of resized images."""
+        """Features of images, float32 (n, 2974); never holds more than one batch of resized images.
+
+        Raises:
+            CopyScopeError: see :func:`require_torch` and :class:`Batches`.
+        """
+        require_torch()
+        return self._batches(images) if len(images) else np.empty((0, self.dimension), dtype=np.float32)
+
+    def _rows(self, images: Sequence[Pixels]) -> Features:
         import torch
 
         from .inception import INPUT_SIZE, full_precision
 
-        run = self._run or self._on_device
-        rows = np.empty((len(images), self.dimension), dtype=np.float32)
-        for start in range(0, len(images), self.batch_size):
-            part = images[start : start + self.batch_size]
-            resized = np.stack(in_threads(lambda pixels: resize_bicubic(pixels, INPUT_SIZE, INPUT_SIZE), part))
-            batch = torch.from_numpy(resized).permute(0, 3, 1, 2)  # channels last in memory, as the network's weights
-            with full_precision():
-                rows[start : start + len(part)] = run(batch).float().cpu().numpy()
+        resized = np.stack(in_threads(lambda pixels: resize_bicubic(pixels, INPUT_SIZE, INPUT_SIZE), images))
+        batch = torch.from_numpy(resized).permute(0, 3, 1, 2)  # channels last in memory, as the network's weights
+        with full_precision():
+            rows: Features = self._run(batch).float().cpu().numpy()
         return rows
 
     def _on_device(self, batch: torch.Tensor) -> torch.Tensor:
@@ -107,27 +143,19 @@ class InceptionExtractor:
             from .inception import load_inception
 
             self._model = load_inception(self.device)
-        with memory_errors(self.device):
-            output: torch.Tensor = self._model(batch.to(self.device))
+        output: torch.Tensor = self._model(batch.to(self.device))
         return output
 
+    def _rows_on_cpu(self, images: Sequence[Pixels]) -> Features:
+        """From now on the network runs on the CPU; a ``model`` that was passed in is moved there."""
+        if self._model is not None:
+            self._model.to("cpu")
+        self.device, self._run = "cpu", self._on_device
+        return self._rows(images)
 
-@contextlib.contextmanager
-def memory_errors(device: torch.device | str) -> Iterator[None]:
-    """Say in a sentence that a device has no memory left.
 
-    Raises:
-        CopyScopeError: the block ran out of memory.
-    """
-    try:
-        yield
-    except RuntimeError as error:
-        if "out of memory" not in str(error).lower():
-            raise
-        raise CopyScopeError(
-            f"The features do not fit into the memory of the device {device}, which ComfyUI may have filled; "
-            "run the same command again with --device cpu."
-        ) from error
+def _is_cpu(device: torch.device | str) -> bool:
+    return str(device).partition(":")[0] == "cpu"
 
 
 class FeatureCache:
@@ -247,7 +275,7 @@ class FeatureCache:
         if path is None:
             return self._memory.get(key)
         try:
-            row = _decode(path, self.extractor.dimension)
+            row = decode_vector(read_plain(path, vector_bytes(self.extractor.dimension)), self.extractor.dimension)
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -271,12 +299,16 @@ def _encode(row: Features) -> bytes:
     return save({_TENSOR: vector}, {_CHECKSUM: hashlib.sha256(vector.tobytes()).hexdigest()})
 
 
-def _decode(path: Path, dimension: int) -> Features | None:
-    """The vector that :func:`_encode` wrote; None where the file holds anything else or was changed. Raises OSError."""
-    check_plain(path, 4 * dimension + _MAX_HEADER_BYTES)
+def vector_bytes(dimension: int) -> int:
+    """The most bytes that a stored vector of this length takes."""
+    return 4 * dimension + _MAX_HEADER_BYTES
+
+
+def decode_vector(data: bytes, dimension: int) -> Features | None:
+    """The vector that a cache's file of these bytes holds; None where it holds anything else or was changed."""
     try:
-        with safe_open(path, framework="numpy") as stored:
-            vector, metadata = stored.get_tensor(_TENSOR), stored.metadata() or {}
+        vector = load(data)[_TENSOR]
+        metadata = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")]).get("__metadata__") or {}
     except (SafetensorError, KeyError, TypeError, ValueError):  # the last three: types that NumPy does not have
         return None
     if vector.dtype != np.float32 or vector.shape != (dimension,) or not np.isfinite(vector).all():

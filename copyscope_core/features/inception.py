@@ -20,11 +20,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..errors import CopyScopeError
+from .style import CHANNELS, CORRELATED_LAYER, CorrelationSketch, channel_statistics, moments, style_vector
 
 WEIGHTS_PATH = Path(__file__).parents[1] / "weights" / "inception_2015_12_05.safetensors"
 WEIGHTS_SHA256 = "1187e428a82651e94409755c27b92440b550fcfcd0a628d7ad802b646edce2ed"
 INPUT_SIZE = 299
-DIMENSION = 2048
 
 
 @functools.cache
@@ -32,8 +32,18 @@ def _blocks() -> SimpleNamespace:
     """torchvision's Inception blocks with the FID network's pooling.
 
     torchvision is imported here, not at the top: alone it takes seconds, and ComfyUI imports this module at its start.
+
+    Raises:
+        CopyScopeError: it cannot be imported, which is most often because it was built for another PyTorch.
     """
-    from torchvision.models import inception as vision
+    try:
+        from torchvision.models import inception as vision
+    except (ImportError, RuntimeError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CopyScopeError(
+            f"torchvision does not work with the PyTorch {torch.__version__} that is installed here ({reason}); "
+            "install both together, from one place."
+        ) from error
 
     def average_pool(x: Tensor) -> Tensor:
         return functional.avg_pool2d(x, kernel_size=3, stride=1, padding=1, count_include_pad=False)
@@ -92,7 +102,7 @@ def _blocks() -> SimpleNamespace:
 
 
 class FIDInception(nn.Module):
-    """FID's Inception network up to its last pooling layer.
+    """FID's Inception network up to its last pooling layer, with the style of early layers beside it.
 
     Parameter names are torchvision's. The classifier is left out.
     """
@@ -118,6 +128,7 @@ class FIDInception(nn.Module):
         self.Mixed_7a = block.d(768)
         self.Mixed_7b = block.e(1280)
         self.Mixed_7c = block.last_e(2048)
+        self.sketch = CorrelationSketch()
 
     def forward(self, images: Tensor) -> Tensor:
         """Features of a batch.
@@ -126,7 +137,7 @@ class FIDInception(nn.Module):
             images: float32, (N, 3, 299, 299), RGB in 0…255, not normalised.
 
         Returns:
-            float32, (N, 2048): the pool3 activations.
+            float32, (N, 2974): the 2048 pool3 activations, then the 926 numbers of ``style_vector``.
 
         Raises:
             ValueError: the batch has another shape.
@@ -135,9 +146,22 @@ class FIDInception(nn.Module):
             raise ValueError(f"FIDInception takes (N, 3, {INPUT_SIZE}, {INPUT_SIZE}), not {tuple(images.shape)}.")
         # The graph of 2015-12-05 subtracts 128 and multiplies by 0.0078125, so its input is −1 … 0.9921875.
         x = (images - 128.0) / 128.0
-        for layer in self.children():
-            x = layer(x)
-        return x.mean(dim=(2, 3))
+        statistics = []
+        for name, layer in self.layers():
+            if name not in CHANNELS:
+                x = layer(x)
+                continue
+            x = layer.bn(layer.conv(x))
+            mean, covariances = moments(x)
+            statistics.append(channel_statistics(mean, covariances, layer.bn.bias))
+            if name == CORRELATED_LAYER:
+                correlations = self.sketch(covariances)
+            x = functional.relu(x, inplace=True)
+        return torch.cat([x.mean(dim=(2, 3)), style_vector(torch.cat(statistics, dim=1), correlations)], dim=1)
+
+    def layers(self) -> list[tuple[str, Any]]:
+        """The layers from the image to the last block, in order, with their names."""
+        return [(name, layer) for name, layer in self.named_children() if layer is not self.sketch]
 
 
 def load_inception(device: torch.device | str = "cpu") -> FIDInception:
@@ -189,6 +213,7 @@ def _fold_batch_norms(model: FIDInception) -> None:
             conv.weight = nn.Parameter(weight.float(), requires_grad=False)
             conv.bias = nn.Parameter(bias.float(), requires_grad=False)
             block.bn = nn.Identity().eval()
+            block.bn.register_buffer("bias", norm.bias.detach(), persistent=False)  # what style_vector compares with
 
 
 def _precision_switches() -> list[tuple[Any, str, Any]]:

@@ -1,4 +1,4 @@
-"""Features from a local CLIP, SigLIP or DINOv2 model: a Hugging Face folder, run by the library transformers.
+"""Features from a local CLIP, SigLIP or DINO model: a Hugging Face folder, run by the library transformers.
 
 The folder holds ``config.json``, ``preprocessor_config.json`` and safetensors weights. Only these files are read:
 nothing is downloaded, no code of the folder is run, and pickled weights are left alone.
@@ -12,17 +12,17 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import ValidationError
 
 from ..errors import CopyScopeError, describe
 from ..files.hashes import file_sha256
-from ..files.images import in_threads
-from ..files.pixels import Pixels, resize_bicubic
-from .extractor import BATCH_SIZE, Features, memory_errors
+from ..files.pixels import Pixels
+from .batches import Batches
+from .extractor import BATCH_SIZE, Features
+from .preprocessing import PatchPreprocessing, Preprocessing
 
 if TYPE_CHECKING:
     import torch
@@ -39,79 +39,30 @@ class Family(NamedTuple):
     Attributes:
         model: class in transformers.
         output: the pooled image embedding among its outputs.
+        preprocessing: what its images go through.
+        attention: how it computes attention, as transformers calls it.
     """
 
     model: str
-    output: str
+    output: str = "pooler_output"
+    preprocessing: type[Preprocessing | PatchPreprocessing] = Preprocessing
+    attention: str = "sdpa"
 
 
 FAMILIES: dict[str, Family] = {
     "clip_vision_model": Family("CLIPVisionModelWithProjection", "image_embeds"),
-    "siglip_vision_model": Family("SiglipVisionModel", "pooler_output"),
-    "dinov2": Family("Dinov2Model", "pooler_output"),
-    "dinov2_with_registers": Family("Dinov2WithRegistersModel", "pooler_output"),
+    "siglip_vision_model": Family("SiglipVisionModel"),
+    "siglip2_vision_model": Family("Siglip2VisionModel", preprocessing=PatchPreprocessing),
+    "dinov2": Family("Dinov2Model"),
+    "dinov2_with_registers": Family("Dinov2WithRegistersModel"),
+    "dinov3_vit": Family("DINOv3ViTModel"),
+    "dinov3_convnext": Family("DINOv3ConvNextModel", attention="eager"),
 }
 """``model_type`` of the vision tower → its family."""
 
-Pixel = Annotated[int, Field(ge=1, le=4096)]
-Side = Pixel | dict[Literal["height", "width", "shortest_edge"], Pixel]
-
-
-class Preprocessing(BaseModel):
-    """What preprocessor_config.json says: bicubic resize, centre crop, scale, normalise.
-
-    Attributes:
-        size: the shorter edge after the resize, or height and width.
-        crop_size: what is cut from the middle; None: nothing is cut.
-    """
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-    size: Side
-    crop_size: Side | None = None
-    do_resize: Literal[True] = True
-    do_center_crop: bool | None = None
-    do_rescale: Literal[True] = True
-    do_normalize: Literal[True] = True
-    rescale_factor: float = Field(1 / 255, gt=0)
-    image_mean: tuple[float, float, float]
-    image_std: tuple[float, float, float]
-
-    @model_validator(mode="after")
-    def _one_shape(self) -> Preprocessing:
-        """Refuse settings that would not bring all images to one shape."""
-        crop = self._crop()
-        if crop is None and self._edge() is not None:
-            raise ValueError("a shortest edge needs a crop_size")
-        if crop is not None and max(crop) > (self._edge() or min(_rectangle(self.size))):
-            raise ValueError("crop_size is larger than size")
-        return self
-
-    def __call__(self, pixels: Pixels) -> NDArray[np.float32]:
-        """An image, uint8 (H, W, 3), as the network takes it: float32 (h, w, 3)."""
-        height, width = self._resized(*pixels.shape[:2])
-        image = resize_bicubic(pixels, width, height)
-        if (crop := self._crop()) is not None:
-            top, left = (height - crop[0]) // 2, (width - crop[1]) // 2
-            image = image[top : top + crop[0], left : left + crop[1]]
-        mean, std = (np.array(values, dtype=np.float32) for values in (self.image_mean, self.image_std))
-        return np.asarray((image * np.float32(self.rescale_factor) - mean) / std)
-
-    def _resized(self, height: int, width: int) -> tuple[int, int]:
-        edge = self._edge()
-        if edge is None:
-            return _rectangle(self.size)
-        return max(edge, round(height * edge / width)), max(edge, round(width * edge / height))
-
-    def _edge(self) -> int | None:
-        return self.size if isinstance(self.size, int) else self.size.get("shortest_edge")
-
-    def _crop(self) -> tuple[int, int] | None:
-        return None if self.crop_size is None or self.do_center_crop is False else _rectangle(self.crop_size)
-
 
 class VisionModelExtractor:
-    """The pooled image embedding of a local model: CLIP's projected one, SigLIP's pooling head, DINOv2's class token.
+    """The pooled image embedding of a local model: CLIP's projected one, SigLIP's pooling head, DINO's class token.
 
     Its id holds the folder's name, the first digits of the weights' SHA-256, and of that of the two configurations.
 
@@ -129,13 +80,13 @@ class VisionModelExtractor:
         family = FAMILIES.get(str(config.get("model_type")))
         if family is None or "quantization_config" in config:
             raise CopyScopeError(
-                f"{folder / CONFIG} describes no CLIP, SigLIP or DINOv2 model in full precision "
+                f"{folder / CONFIG} describes no CLIP, SigLIP or DINO model in full precision "
                 f"(its model_type is {str(config.get('model_type'))[:80]!r}); choose the folder of one."
             )
         self.device = device
-        self.batch_size = batch_size
+        self._batches = Batches(self._rows, None if str(device) == "cpu" else self._rows_on_cpu, batch_size)
         self._output = family.output
-        self._preprocessing = _read_preprocessing(folder / PREPROCESSOR)
+        self._preprocessing = _read_preprocessing(folder / PREPROCESSOR, family.preprocessing)
         weights = _weight_files(folder)
         settings = json.dumps([config, self._preprocessing.model_dump()], sort_keys=True)
         self.id = ".".join(
@@ -149,17 +100,23 @@ class VisionModelExtractor:
 
     def __call__(self, images: Sequence[Pixels]) -> Features:
         """Features of images, float32 (n, dimension)."""
+        return self._batches(images)
+
+    def _rows(self, images: Sequence[Pixels]) -> Features:
         import torch
 
         from .inception import full_precision
 
-        rows = []
-        for start in range(0, len(images), self.batch_size):
-            batch = np.stack(in_threads(self._preprocessing, images[start : start + self.batch_size]))
-            values = torch.from_numpy(batch).permute(0, 3, 1, 2).to(self.device)
-            with full_precision(), memory_errors(self.device):
-                rows.append(getattr(self._model(pixel_values=values), self._output).float().cpu().numpy())
-        return np.concatenate(rows)
+        inputs = self._preprocessing.inputs(images)
+        tensors = {name: torch.from_numpy(values).to(self.device) for name, values in inputs.items()}
+        with full_precision():
+            rows: Features = getattr(self._model(**tensors), self._output).float().cpu().numpy()
+        return rows
+
+    def _rows_on_cpu(self, images: Sequence[Pixels]) -> Features:
+        self.device = "cpu"
+        self._model.to("cpu")
+        return self._rows(images)
 
 
 def _vision_config(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -181,7 +138,12 @@ def _load(family: Family, config: Mapping[str, Any], weights: Iterable[Path], fo
         ) from error
     from safetensors.torch import load_file
 
-    cls = getattr(transformers, family.model)
+    cls = getattr(transformers, family.model, None)
+    if cls is None:
+        raise CopyScopeError(
+            f"The model in {folder} needs a later version of the library transformers than {transformers.__version__}: "
+            "pip install --upgrade transformers."
+        )
     kept = {name: value for name, value in config.items() if name not in _LEFT_OUT and not name.startswith("_")}
     logging = transformers.utils.logging
     verbosity = logging.get_verbosity()
@@ -192,7 +154,7 @@ def _load(family: Family, config: Mapping[str, Any], weights: Iterable[Path], fo
             None,
             config=cls.config_class.from_dict(kept),
             state_dict=tensors,
-            attn_implementation="sdpa",
+            attn_implementation=family.attention,
             output_loading_info=True,
         )
     except Exception as error:  # these libraries raise errors of their own on a damaged file
@@ -237,9 +199,11 @@ def _sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _read_preprocessing(path: Path) -> Preprocessing:
+def _read_preprocessing(
+    path: Path, kind: type[Preprocessing | PatchPreprocessing]
+) -> Preprocessing | PatchPreprocessing:
     try:
-        return Preprocessing.model_validate(_read_json(path))
+        return kind.model_validate(_read_json(path))
     except ValidationError as error:
         raise CopyScopeError(f"{path} does not fit: {describe(error)}.") from error
 
@@ -251,7 +215,7 @@ def _read_json(path: Path) -> dict[str, Any]:
         data = json.loads(path.read_bytes())
     except OSError as error:
         raise CopyScopeError(
-            f"{path} cannot be read ({error.strerror or error}); give the folder of a CLIP, SigLIP or DINOv2 model as "
+            f"{path} cannot be read ({error.strerror or error}); give the folder of a CLIP, SigLIP or DINO model as "
             "it is on Hugging Face."
         ) from error
     except (ValueError, RecursionError) as error:
@@ -259,15 +223,6 @@ def _read_json(path: Path) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise CopyScopeError(f"{path} is no JSON object; download it again.")
     return data
-
-
-def _rectangle(side: Side) -> tuple[int, int]:
-    """Height and width."""
-    if isinstance(side, int):
-        return side, side
-    if "shortest_edge" in side or len(side) != 2:
-        raise ValueError("a rectangle has height and width")
-    return side["height"], side["width"]
 
 
 def _plain(folder: Path) -> str:

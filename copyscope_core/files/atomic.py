@@ -73,6 +73,23 @@ def write_bytes_atomic(path: Path, data: bytes) -> None:
         sync_folder(path.parent)
 
 
+@contextlib.contextmanager
+def written_atomic(path: Path) -> Iterator[Path]:
+    """A temporary sibling of ``path`` to write to in the block, which then takes its place; on an error it goes.
+
+    Raises:
+        StoreError: the disk is full, or the file cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}{TEMPORARY_SUFFIX}")
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield temporary
+            replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
 def write_json_atomic(path: Path, data: Any) -> None:
     """Write ``data`` as indented JSON text (UTF-8, no NaN), atomically.
 

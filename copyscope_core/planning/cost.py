@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from ..errors import WorkflowError
 from ..game.choose import choose_design, exact_count, smallest_sample
@@ -41,6 +42,27 @@ class Cost:
     images: int
     sampler_runs: int
     chosen: bool
+
+
+@dataclass(frozen=True)
+class Duration:
+    """How long an audit may take, without the measuring of its images.
+
+    Attributes:
+        seconds: in all.
+        prompts: how many are sent, at most.
+        each: seconds of one prompt.
+        source: ``stored``: such prompts of a run folder; ``probe``: some that were run to find out.
+        measured: how many prompts that were.
+        where: the run folder, or the server.
+    """
+
+    seconds: float
+    prompts: int
+    each: float
+    source: Literal["stored", "probe"]
+    measured: int
+    where: str
 
 
 def costs_of_modes(
@@ -86,7 +108,7 @@ def costs_of_modes(
 def is_sampler(node: Node, catalog: NodeCatalog) -> bool:
     """Whether a node makes latents or images with a model."""
     info = catalog.get(node.class_type)
-    return info is not None and info.has_output("LATENT", "IMAGE") and info.has_input("MODEL", "GUIDER")
+    return info is not None and info.samples
 
 
 def batch_size(graph: Graph, catalog: NodeCatalog) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import CopyScopeError
-from ..settings import lines, parse_groups
+from ..settings import lines, parse_groups, words_of
 from ..workflow.graph import Graph, Link
 from ..workflow.noise import Constants
 
@@ -44,25 +44,31 @@ def from_settings_node(inputs: Mapping[str, Any]) -> dict[str, Any]:
     """The settings that the inputs of a *CopyScope Settings* node give; an input that is missing gives none.
 
     Args:
-        inputs: ``budget``, ``target_width`` (0: none), ``estimator``, ``groups`` (one a line: ``name = player, …``).
+        inputs: ``budget``, ``target_width`` (0: none), ``estimator``, ``groups`` (one a line: ``name = player, …``),
+            ``frames``, ``until_sure``, and with it ``error`` and ``max_runs`` (0: none).
     """
     settings: dict[str, Any] = {}
     for name in ("budget", "target_width"):
         if inputs.get(name):
             settings[name] = inputs[name]
-    if "estimator" in inputs:
-        settings["estimator"] = inputs["estimator"]
+    for name in ("estimator", "frames"):
+        if name in inputs:
+            settings[name] = inputs[name]
     if "groups" in inputs:
         settings["groups"] = parse_groups(lines(inputs["groups"]))
+    if inputs.get("until_sure"):
+        settings["until_sure"] = True
+        settings.update({name: inputs[name] for name in ("error", "max_runs") if inputs.get(name)})
     return settings
 
 
 ENUMERATOR, PLAYERS, SETTINGS = "CopyScopeCoalitionEnumerator", "CopyScopePlayers", "CopyScopeSettings"
-FID = "CopyScopeFID"
+LOADER = "CopyScopeLoaderCoalitions"
+FID, REPORT = "CopyScopeFID", "CopyScopeShapleyReport"
 
 
 def embedded_settings(graph: Graph) -> dict[str, Any]:
-    """The settings that a workflow's enumerator, the nodes linked to it, and its FID node hold."""
+    """The settings that a workflow's enumerator, the nodes linked to it, its FID and its report node hold."""
     settings: dict[str, Any] = {}
     constants = Constants(graph)
 
@@ -70,11 +76,14 @@ def embedded_settings(graph: Graph) -> dict[str, Any]:
     def linked_settings(node_id: str) -> dict[str, Any]:
         """The settings of a Players or Settings node that is linked to an enumerator."""
         read = {PLAYERS: from_players_node, SETTINGS: from_settings_node}[graph[node_id].class_type]
-        return read({name: constants.of(value) or "" for name, value in graph[node_id].inputs.items()})
+        known = {name: constants.of(value) for name, value in graph[node_id].inputs.items()}
+        return read({name: value for name, value in known.items() if value is not None})
 
     for node in graph.values():
         if node.class_type == FID and isinstance(distance := node.inputs.get("distance"), str):
             settings["distance"] = distance
+        if node.class_type == REPORT and (artists := words_of(constants.of(node.inputs.get("artist")) or "")):
+            settings["artists"] = artists
         if node.class_type != ENUMERATOR:
             continue
         for name in ("seeds", "max_coalitions"):

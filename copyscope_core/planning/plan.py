@@ -4,27 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
-from ..errors import PlayerError, TooManyCoalitionsError, WorkflowError
+from ..errors import PlayerError, TooManyCoalitionsError
+from ..evaluation.race import Aside, Race
 from ..game.choose import MOST_SAMPLED, choose_design, exact_count, smallest_sample
 from ..game.coalitions import execution_order, how_many, label, members
 from ..game.design import Design
+from ..game.statistics import LEVEL
 from ..players.components import Component
-from ..players.discover import InputImage, Unmeasured, discover, unmeasured
+from ..players.discover import InputImage
 from ..players.rewrite import Rewriter
 from ..players.selection import grouping, select
+from ..players.unmeasured import Unmeasured
 from ..settings import AuditSettings
-from ..workflow.graph import Graph, Link, Node, parse_graph, upstream
+from ..twins.twins import Twins
+from ..workflow.graph import Graph, Link
 from ..workflow.node_info import NodeCatalog
 from ..workflow.noise import NoiseInput, noise_inputs, untouched_seeds
-from .cost import Cost, batch_size, costs_of_modes, is_sampler
-from .server_files import check_baseline_files, check_files, with_server_names
+from .cost import Cost, Duration, batch_size, costs_of_modes, is_sampler
+from .server_files import check_baseline_files
 from .steps import Step, choose_canaries
-from .target import bypass_outputs, find_target
+from .survey import left_over, survey
+from .video import Clip, clip_length
 
 COST_ORDER = ("checkpoint", "unet", "clip", "controlnet", "lora", "prompt", "image", "vae")
 """Kinds of players, the most expensive to change between two coalitions first."""
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -39,13 +46,18 @@ class Plan:
         unmeasured: what else shapes the images.
         images: image files upstream.
         noise: the active noise inputs; offset *k* is added to each.
-        seeds: seed offsets per coalition (1 where the workflow has no active noise).
-        batch: images per prompt, as far as the workflow tells.
+        seeds: seed offsets per coalition (1 where the workflow has no active noise); the most, until a race begins.
+        batch: images per prompt that are measured, as far as the workflow tells.
+        clip: says that the images are frames of a clip, and which are measured; None: they are no frames.
         warnings: sentences for the user.
         rewriter: gives the graph of any coalition.
         design: which coalitions are run. A sampled design starts as the smallest and grows (``sampling.next_design``).
         group_names: names of the design's groups.
         costs: what each way of measuring the game would run.
+        model_names: the files that the workflow names without their extension, such as LoRAs in tags, by these names.
+        twins: players that are copies of one model, as far as that is known (``twin_players``).
+        duration: how long the audit may take; None: nothing tells.
+        race: of an audit that runs until it is sure; None: it runs all that it is asked for.
     """
 
     graph: Graph
@@ -57,12 +69,17 @@ class Plan:
     noise: tuple[NoiseInput, ...]
     seeds: int
     batch: int
+    clip: Clip | None
     settings: AuditSettings
     warnings: tuple[str, ...]
     rewriter: Rewriter = field(repr=False)
     design: Design
     group_names: tuple[str, ...]
     costs: tuple[Cost, ...]
+    model_names: Mapping[str, str] = field(default_factory=dict)
+    twins: tuple[Twins, ...] = ()
+    duration: Duration | None = None
+    race: Race | None = None
 
     def __repr__(self) -> str:
         names, cost = ", ".join(self.names), self.cost
@@ -90,6 +107,16 @@ class Plan:
         return self.cost.sampler_runs
 
     @property
+    def frames(self) -> int | None:
+        """How many frames of each clip are measured (0: all); None where the images are no frames."""
+        return None if self.clip is None else self.clip.frames
+
+    @property
+    def made(self) -> int:
+        """Images that a prompt makes, measured or not, as far as the workflow tells."""
+        return self.batch if self.clip is None or self.clip.length is None else self.clip.length
+
+    @property
     def full(self) -> int:
         """The mask of the full coalition."""
         return (1 << len(self.players)) - 1
@@ -99,8 +126,37 @@ class Plan:
 
         The full coalition's first step comes first; where anything is random its repetition follows.
         """
-        steps = [Step(mask, offset) for mask in self.coalitions for offset in range(self.seeds)]
+        steps = list(
+            dict.fromkeys(self.maker(Step(mask, offset)) for mask in self.coalitions for offset in range(self.seeds))
+        )
         return [steps[0], self.repeat, *steps[1:]] if self.noise else steps
+
+    def at(self, race: Race) -> Plan:
+        """The plan of what a race is to run next."""
+        return replace(self, race=race, design=race.size.design, seeds=race.size.seeds)
+
+    def begun(self) -> Plan:
+        """The plan of what is to be run first: of a race its first round, else the plan itself."""
+        return self if self.race is None else self.at(self.race)
+
+    @property
+    def level(self) -> float:
+        """Of every interval."""
+        return LEVEL if self.race is None else self.race.level
+
+    def maker(self, step: Step) -> Step:
+        """The step whose images a step has: its own, or one without the players that were set aside."""
+        aside = Aside() if self.race is None else self.race.aside
+        return step if step.again else replace(step, mask=aside.maker(step.mask, step.offset))
+
+    def filled(self, made: Mapping[Step, _T]) -> dict[Step, _T]:
+        """What came of every step: what was made, and for steps that were not run what their makers made."""
+        steps = (Step(mask, offset) for mask in self.design.masks for offset in range(self.seeds))
+        return {**{step: made[maker] for step in steps if (maker := self.maker(step)) in made}, **made}
+
+    def trials(self) -> list[Step]:
+        """Steps with players that were set aside, to be run after all at the end of a race: one for each player."""
+        return [] if self.race is None else [Step(*trial) for trial in self.race.trials().values()]
 
     @property
     def repeat(self) -> Step:
@@ -142,48 +198,47 @@ class Plan:
             "output": {"node": self.target.node, "slot": self.target.slot},
             "seeds": self.seeds,
             "batch": self.batch,
+            "clip": None if self.clip is None else asdict(self.clip),
             "groups": {
                 name: [self.names[i] for i in group]
                 for name, group in zip(self.group_names, self.design.groups, strict=False)
             },
+            "twins": [{"players": list(item.names), "cosine": item.cosine} for item in self.twins],
             "mode": self.cost.mode,
             "coalitions": self.cost.coalitions,
             "images": self.cost.images,
             "sampler_runs": self.cost.sampler_runs,
             "modes": [asdict(cost) for cost in self.costs],
+            "until_sure": (
+                None
+                if self.race is None
+                else {"error": self.race.error, "first": self.race.size.runs, "runs": self.race.runs}
+            ),
             "determinism_runs": 1 if self.noise else 0,
+            "duration": None if self.duration is None else asdict(self.duration),
             "warnings": list(self.warnings),
         }
 
 
 def make_plan(
-    workflow: Any, catalog: NodeCatalog, settings: AuditSettings | None = None, target: Link | None = None
+    workflow: Any,
+    catalog: NodeCatalog,
+    settings: AuditSettings | None = None,
+    target: Link | None = None,
+    whole: Graph | None = None,
 ) -> Plan:
-    """Plan the audit of an API-format workflow.
-
-    Args:
-        workflow: parsed JSON, or a ``Graph``.
-        catalog: what is known of node classes. If it is live, file names are brought into the spelling of the
-            server's lists and checked against them.
-        target: the output to audit; None to look for it (``find_target``).
+    """Plan the audit of an API-format workflow. Arguments as for ``survey``.
 
     Raises:
-        WorkflowError: the workflow is malformed, has no image output or several, holds paid nodes, or names files
-            that the server lacks.
+        WorkflowError: as ``survey``.
         PlayerError: nothing to measure, or a named component does not exist.
         TooManyCoalitionsError: more than ``settings.max_coalitions``, and no budget to run a sample of them.
-        GameError: the budget is too small for so many players, or they are too many for any way of measuring.
+        GameError: the budget, or ``max_runs``, is too small for so many players, or they are too many for any way of
+            measuring.
     """
     settings = settings or AuditSettings()
-    graph = workflow if _is_graph(workflow) else parse_graph(workflow)
-    if catalog.live:
-        graph = with_server_names(graph, catalog)
-    target = target or find_target(graph, catalog, settings.output)
-    original, target, bypassed = bypass_outputs(upstream(graph, target.node), target, catalog)
-    _refuse_paid(original, catalog, settings)
-    if catalog.live:
-        check_files(original, catalog)
-    found = discover(original, target, catalog, settings)
+    seen = survey(workflow, catalog, settings, target, whole)
+    original, target, found = seen.graph, seen.target, seen.found
     players, locked = select(found.components, settings)
     if not players:
         raise PlayerError(_no_players(target, original, locked))
@@ -191,7 +246,10 @@ def make_plan(
     _refuse_too_many(players, groups, settings)
     design = choose_design(len(players), groups, settings.budget, settings.estimator)
     noise = noise_inputs(original, catalog)
-    seeds = settings.seeds if noise else 1
+    seeds, race = settings.seeds if noise else 1, None
+    if settings.until_sure:
+        race = Race.start(design, seeds, settings.error, settings.budget, settings.max_runs)
+        seeds = race.seeds
     rules = [player.absence for player in players if player.absence]
     rewriter = Rewriter(original, found.graph, target, rules, _spread(noise, found.copies))
     if catalog.live:
@@ -206,31 +264,20 @@ def make_plan(
         warnings.append(
             f"Unknown node classes are kept as they are: {', '.join(unknown)}; with a server they are looked up."
         )
-    if bypassed:
-        warnings.append(f"Output nodes on the image's way are bypassed: {', '.join(bypassed)}.")
+    if seen.bypassed:
+        warnings.append(f"Output nodes on the image's way are bypassed: {', '.join(seen.bypassed)}.")
     if seeds_left := untouched_seeds(original, noise):
         warnings.append(f"Seeds that are the same for every seed offset: nodes {', '.join(seeds_left)}.")
-    empty = [(found.copies.get(node_id, node_id), node) for node_id, node in rewriter.nodes(0)]
-    rest = unmeasured(empty, found.components, found.images)
+    rest = left_over(rewriter, found)
     batch = batch_size(original, catalog)
+    clip = Clip(settings.frames, clip_length(original, catalog, batch)) if seen.clips else None
+    batch = batch if clip is None else clip.measured
     samplers = [node_id for node_id, node in found.graph.items() if is_sampler(node, catalog)]
     costs = costs_of_modes(rewriter, samplers, groups, design, settings, seeds, batch)
     return Plan(
         original, target, tuple(players), tuple(locked), tuple(rest), found.images, tuple(noise), seeds,
-        batch, settings, tuple(warnings), rewriter, design, group_names, costs,
+        batch, clip, settings, tuple(warnings), rewriter, design, group_names, costs, found.names, race=race,
     )  # fmt: skip
-
-
-def _refuse_paid(graph: Graph, catalog: NodeCatalog, settings: AuditSettings) -> None:
-    paid = [
-        f"{node_id} ({node.class_type})"
-        for node_id, node in graph.items()
-        if (info := catalog.get(node.class_type)) and info.paid
-    ]
-    if paid and not settings.allow_paid_nodes:
-        raise WorkflowError(
-            f"The workflow calls paid services in node {', '.join(paid)}; allow paid nodes to run them."
-        )
 
 
 def _no_players(target: Link, graph: Graph, locked: list[Component]) -> str:
@@ -275,7 +322,3 @@ def _refuse_too_many(players: Sequence[Component], groups: Sequence[Sequence[int
 
 def _cost_kind(kind: str) -> str:
     return kind if kind in COST_ORDER else "lora"
-
-
-def _is_graph(workflow: Any) -> bool:
-    return isinstance(workflow, dict) and bool(workflow) and all(isinstance(node, Node) for node in workflow.values())

@@ -59,16 +59,18 @@ class StepKeys:
     Args:
         rewriter: of the plan.
         context: where the steps run.
+        frames: how many frames of each clip are kept (0: all); None: the images are no frames.
     """
 
-    def __init__(self, rewriter: Rewriter, context: RunContext) -> None:
+    def __init__(self, rewriter: Rewriter, context: RunContext, frames: int | None) -> None:
         self._rewriter = rewriter
         self._context = context
+        self._frames = frames
         self._keys: dict[Step, str] = {}
 
     def __getitem__(self, step: Step) -> str:
         if step not in self._keys:
             target = self._rewriter.target(step.mask, step.offset, nonce(step))
             nodes = [self._rewriter.pool[digest] for digest in topological_order(self._rewriter.pool, [target.node])]
-            self._keys[step] = self._context.key(target, nodes)
+            self._keys[step] = self._context.key(target, nodes, self._frames)
         return self._keys[step]

@@ -8,13 +8,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..workflow.graph import Graph, Link, Node, uses_by_node
 from ..workflow.node_info import NodeCatalog, NodeInfo
 from .prompts import TextUse
 
 GREY = 0x808080
+
+
+class Edit(NamedTuple):
+    """Another value for an input, or for a part of it.
+
+    Attributes:
+        value: the value; it may be a ``Link``.
+        path: keys and places that lead to the part; empty for the whole input.
+    """
+
+    node: str
+    input: str
+    value: Any
+    path: tuple[str | int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -24,29 +38,35 @@ class Absence:
     Attributes:
         rule: the rule as a sentence, for plans and reports.
         redirects: output → the output used in its place; None if inputs linked to it are left out.
-        edits: (node id, input, value) triples; a value may be a ``Link``.
-            texts: the text inputs that change.
+        edits: inputs that get another value.
+        texts: the text inputs that change.
         phrase: what is removed from the texts; None if the whole text is.
         neutral: the text that takes the place of what is removed.
+        tag: the LoRA whose tags are removed from the texts, instead of a phrase; None for a prompt.
     """
 
     rule: str
     redirects: Mapping[Link, Link | None] = field(default_factory=dict)
-    edits: tuple[tuple[str, str, Any], ...] = ()
+    edits: tuple[Edit, ...] = ()
     texts: tuple[TextUse, ...] = ()
     phrase: str | None = None
     neutral: str = ""
+    tag: str | None = None
 
 
-def baseline(nodes: tuple[str, ...], values: Mapping[str, str]) -> Absence:
-    """The loader loads other files of the same family; ``values`` maps its inputs to their names."""
-    edits = tuple((node, name, value) for node in nodes for name, value in values.items())
-    return Absence("replaced by the baseline " + ", ".join(sorted(set(values.values()))), edits=edits)
+def baseline(edits: tuple[Edit, ...]) -> Absence:
+    """The loader loads other files of the same family; the edits put their names into its inputs."""
+    return Absence("replaced by the baseline " + ", ".join(sorted({edit.value for edit in edits})), edits=edits)
 
 
-def checkpoint_vae(nodes: tuple[str, ...], source: Link) -> Absence:
-    """The checkpoint's own VAE, at output ``source``, replaces that of the VAE loaders ``nodes``."""
-    redirects: dict[Link, Link | None] = {Link(node, 0): source for node in nodes}
+def tag(name: str, texts: tuple[TextUse, ...]) -> Absence:
+    """The tags of a LoRA are removed from the texts that load it."""
+    return Absence("its tag is removed from the text", texts=texts, tag=name)
+
+
+def checkpoint_vae(outputs: tuple[Link, ...], source: Link) -> Absence:
+    """The checkpoint's own VAE, at output ``source``, replaces that of VAE loaders, at ``outputs``."""
+    redirects: dict[Link, Link | None] = dict.fromkeys(outputs, source)
     return Absence(
         f"replaced by the VAE of the checkpoint in node {source.node}, the baseline's where that is absent too",
         redirects,
@@ -69,14 +89,19 @@ class AbsenceRules:
         self._uses = uses_by_node(graph)
         self._dispensable: dict[tuple[str, str], bool] = {}
 
-    def bypass(self, node_id: str, info: NodeInfo) -> Absence | str:
+    def bypass(self, node_id: str, info: NodeInfo, types: tuple[str, ...] = ()) -> Absence | str:
         """The node is bypassed: each output in use is replaced by what is linked to the input of its slot or type.
+
+        Args:
+            types: the outputs that are replaced, by their types; none given: all.
 
         Returns:
             The rule, or a sentence that says why the node cannot be bypassed.
         """
         redirects: dict[Link, Link | None] = {}
         for link, uses in self._uses.get(node_id, {}).items():
+            if types and info.output_type(link.slot) not in types:
+                continue
             item = info.bypass_input(link.slot)
             source = self._graph[node_id].inputs.get(item.name) if item else None
             if isinstance(source, Link):
@@ -104,6 +129,16 @@ class AbsenceRules:
             redirects[Link(consumer, 0)] = kept
         return Absence("its merge is bypassed: the merge's other model stands alone", redirects) if redirects else None
 
+    def users(self, node_id: str, types: tuple[str, ...]) -> set[str]:
+        """The nodes that use a node's outputs of these types."""
+        info = self._catalog.get(self._graph[node_id].class_type)
+        return {
+            consumer
+            for link, uses in self._uses.get(node_id, {}).items()
+            if info is not None and info.output_type(link.slot) in types
+            for consumer, _ in uses
+        }
+
     def grey_image(self, node_id: str) -> tuple[dict[str, Node], Absence]:
         """An input image is replaced by a neutral grey image of its size.
 
@@ -119,7 +154,7 @@ class AbsenceRules:
             ),
         }
         uses = self._uses.get(node_id, {}).get(Link(node_id, 0), [])
-        edits = tuple((consumer, name, Link(grey, 0)) for consumer, name in uses)
+        edits = tuple(Edit(consumer, name, Link(grey, 0)) for consumer, name in uses)
         return added, Absence("replaced by a neutral grey image of the same size", edits=edits)
 
     def _is_dispensable(self, use: tuple[str, str]) -> bool:

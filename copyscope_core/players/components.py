@@ -1,40 +1,30 @@
 """Components: the nodes that load a model or apply one, each with its absence rule.
 
-They are recognised by the input and output types of their classes (``node_info``), not by class names, so that loaders
-and patches of unknown model families and node packs are found, too.
+They are recognised by the input and output types of their classes (``node_info``), so that loaders and patches of
+unknown model families and node packs are found, too. Classes that types say too little of are in a table (``packs``).
 """
 
 from __future__ import annotations
 
-import functools
-import math
-from collections import deque
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any
 
-from ..errors import PlayerError, WorkflowError
+from ..errors import PlayerError
 from ..settings import AuditSettings
-from ..workflow.graph import Graph, Link, topological_order
+from ..workflow.graph import Graph, Link
 from ..workflow.node_info import NodeCatalog, NodeInfo, is_model_file
-from ..workflow.noise import Constants
 from . import absence as rules
-from .absence import Absence, AbsenceRules
-from .prompts import PositivePrompt
-from .stacks import is_stack
-
-CARRIERS = ("MODEL", "CLIP", "VAE", "CONDITIONING", "HOOKS")
-"""Types that samplers use. A component is what changes one of them; its absence undoes that."""
-
-AUXILIARIES = (
-    "CONTROL_NET", "STYLE_MODEL", "CLIP_VISION_OUTPUT", "GLIGEN", "MODEL_PATCH", "LORA_MODEL", "PHOTOMAKER",
-    "IPADAPTER", "INSTANTID", "PULID", "PULIDFLUX", "LORA_STACK",
-)  # fmt: skip
-"""Types of models that other nodes apply. Such a model and its loader count as part of the node that applies it."""
+from .absence import Absence, AbsenceRules, Edit
+from .entries import Entry, renamed
+from .parts import CARRIERS, Parts
+from .prompts import PositivePrompt, TextUse
 
 KINDS_BY_NAME = (
     ("lora", "lora"), ("hypernetwork", "hypernetwork"), ("controlnet", "controlnet"), ("control_net", "controlnet"),
-    ("ipadapter", "ip_adapter"), ("unclip", "unclip"), ("style", "style"), ("gligen", "gligen"),
+    ("ipadapter", "ip_adapter"), ("instantid", "instantid"), ("pulid", "pulid"), ("photomaker", "photomaker"),
+    ("unclip", "unclip"), ("style", "style"), ("gligen", "gligen"),
 )  # fmt: skip
 
 
@@ -47,7 +37,7 @@ class Component:
         kind: checkpoint, unet, clip, vae, lora, controlnet, prompt, image, model_patch, …
         node: the id of its node, or of the first of its nodes.
         nodes: the ids of all its nodes.
-        files: its model files.
+        files: its model files; those that other models need that go with it come last.
         absence: its absence rule; None if it is locked.
         reason: why it is locked, and what to do to measure it; empty for a player.
     """
@@ -62,95 +52,106 @@ class Component:
 
 
 class ComponentFinder:
-    """Finds the components among a graph's nodes, and their absence rules.
+    """Makes the components of a graph's nodes, with their absence rules.
 
     Args:
-        graph: the workflow upstream of ``target``.
+        parts: the workflow, divided into what is on the way to the image and what goes with a component.
         positive: its positive prompt, and the nodes that were copied for it.
     """
 
-    def __init__(
-        self, graph: Graph, target: Link, positive: PositivePrompt, catalog: NodeCatalog, settings: AuditSettings
-    ) -> None:
-        self._graph = graph
-        self._target = target
-        self._catalog = catalog
+    def __init__(self, parts: Parts, positive: PositivePrompt, settings: AuditSettings) -> None:
+        self._parts = parts
+        self._graph: Graph = parts.graph
+        self._catalog: NodeCatalog = parts.catalog
         self._settings = settings
-        self._constants = Constants(graph)
-        self._named: dict[str, dict[str, str]] = {}
-        self._rules = AbsenceRules(graph, catalog)
-        self._positive_rules = AbsenceRules(positive.graph, catalog)
+        self._rules = AbsenceRules(parts.graph, parts.catalog)
+        self._positive_rules = AbsenceRules(positive.graph, parts.catalog)
         self._copies: dict[str, list[str]] = {}
         for copy, origin in positive.copies.items():
             self._copies.setdefault(origin, []).append(copy)
 
-    def source_kind(self, node_id: str, info: NodeInfo) -> str | None:
-        """The kind of model that a node loads; None if it loads none, or applies it to another model."""
-        if not self._files(node_id, info) or info.has_input("MODEL", "CLIP", "VAE", "CONDITIONING"):
-            return None
-        if info.has_output("MODEL"):
-            return "checkpoint" if info.has_output("CLIP", "VAE", "CLIP_VISION") else "unet"
-        return "clip" if info.has_output("CLIP") else "vae" if info.has_output("VAE") else None
-
-    def is_patch(self, node_id: str, info: NodeInfo) -> bool:
-        """Whether a node changes what samplers use; not if it applies a known stack, whose entries are components."""
-        if not info.has_output(*CARRIERS):
-            return False
-        return bool(self._files(node_id, info)) or any(
-            info.input_type(name) in AUXILIARIES and not is_stack(self._graph[link.node])
-            for name, link in self._graph[node_id].links()
-        )
-
     def patch(self, node_id: str, info: NodeInfo) -> Component:
-        """The component that a node applies. If it is absent, the node is bypassed."""
-        files = list(self._files(node_id, info).values())
-        for name, link in self._graph[node_id].links():
-            if info.input_type(name) in AUXILIARIES:
-                files.extend(self._brought_files[link.node][1])
-        lowered = info.class_type.lower()
-        kind = next((kind for part, kind in KINDS_BY_NAME if part in lowered), None)
+        """The component that a node applies. If it is absent, the node is bypassed, and what loads its model too."""
+        kind = _kind_by_name(info.class_type)
         if kind is None:
             kind = "controlnet" if info.has_input("CONTROL_NET") else "model_patch"
-        name = stem(files[0]) if files else info.display_name
         found = [self._positive_rules.bypass(key, info) for key in (node_id, *self._copies.get(node_id, ()))]
+        for loader in self._parts.loaders_on_the_way(node_id):
+            found.append(self._loader_on_the_way(loader))
+        return self._bypassed(node_id, info, kind, found)
+
+    def shared_loader(self, node_id: str, info: NodeInfo) -> Component:
+        """The component of a loader on the way that several others use: what it does to the model that it passes on."""
+        kind = _kind_by_name(info.class_type) or "model_patch"
+        return self._bypassed(node_id, info, kind, [self._loader_on_the_way(node_id)])
+
+    def _loader_on_the_way(self, node_id: str) -> Absence | str:
+        info = self._catalog.get(self._graph[node_id].class_type)
+        return "" if info is None else self._positive_rules.bypass(node_id, info, CARRIERS)
+
+    def _bypassed(self, node_id: str, info: NodeInfo, kind: str, found: list[Absence | str]) -> Component:
+        files, names = self._parts.files_with(node_id)
+        name = stem(files[0]) if files else names[0] if names else info.display_name
         reason = next((rule for rule in found if isinstance(rule, str)), "")
         bypasses = [rule for rule in found if isinstance(rule, Absence)]
         redirects = {link: other for rule in bypasses for link, other in rule.redirects.items()}
-        absence = None if reason else replace(bypasses[-1], redirects=redirects)
+        absence = None if reason else replace(bypasses[0], redirects=redirects)
         return Component(name, kind, node_id, (node_id,), tuple(files), absence, reason)
 
-    def loader(self, nodes: tuple[str, ...]) -> Component:
-        """The component of several loaders with the same inputs."""
-        node = self._graph[nodes[0]]
-        info = self._catalog.get(node.class_type)
-        if info is None:
-            raise WorkflowError(f"The node class {node.class_type!r} (node {nodes[0]!r}) is unknown.")
-        files = self._files(nodes[0], info)
-        kind = str(self.source_kind(nodes[0], info))
+    def entry(self, node_id: str, entry: Entry) -> Component:
+        """The component of an entry that the table says how to switch off."""
+        if entry.file is None:
+            files, names = self._parts.files_with(node_id, entry.input)
+        else:
+            names = []
+            files = [self._parts.listed_file([node_id], entry.file), *self._parts.files_behind(node_id, entry.hint)]
+        name = stem(files[0]) if files else names[0] if names else entry.label
+        edits = self._also_copies(entry.edits)
+        rule = Absence(f"entry {entry.label} of its node is switched off", edits=edits)
+        if entry.kind == "vae" and (value := self._baseline(node_id, entry.input, entry.kind)):
+            rule = rules.baseline(self._also_copies((self._named_edit(node_id, entry.input, value),)))
+        if entry.text:
+            rule = replace(rule, texts=self._texts(node_id, entry.text), tag=str(entry.file))
+        return Component(name, entry.kind, node_id, (node_id,), tuple(files), rule)
+
+    def tag(self, uses: Iterable[tuple[str, str]], name: str) -> Component:
+        """The component of a LoRA that tags in texts load; ``uses`` are the nodes and inputs of the texts."""
+        texts = tuple(text for node_id, item in uses for text in self._texts(node_id, item))
+        nodes = tuple(dict.fromkeys(text.node for text in texts if text.node in self._graph))
+        file = self._parts.listed_file(nodes, name)
+        return Component(stem(name), "lora", nodes[0], nodes, (file,), rules.tag(name, texts))
+
+    def loader(self, nodes: tuple[str, ...], kind: str, files: Mapping[str, str]) -> Component:
+        """The component of several loaders with the same inputs; ``files`` are its model files by input."""
         values = {
             name: value for name in files for key in (*nodes, *(f"{node_id}.{name}" for node_id in nodes))
-            if (value := self._settings.baseline_models.get(key))
+            if (value := self._settings.baseline_models.get(key)) and self._fits(nodes[0], key, name)
         }  # fmt: skip
-        general = {"checkpoint": self._settings.baseline_checkpoint, "vae": self._settings.baseline_vae}.get(kind)
-        if not values and general and len(files) == 1:
+        if not values and len(files) == 1 and (general := self._baseline("", "", kind)):
             values = {next(iter(files)): general}
-        values = {name: item.spelling(value) if (item := info.input(name)) else value for name, value in values.items()}
+        info = self._catalog.get(self._graph[nodes[0]].class_type)
+        items = {name: info.input(name) if info else None for name in values}
+        values = {name: item.spelling(value) if (item := items[name]) else value for name, value in values.items()}
         name = stem(next(iter(files.values())))
         absence: Absence | None
         if values and all(files[key] == value for key, value in values.items()):
             absence = None
             reason = "the baseline is this very file, so its absence would change nothing; name another baseline"
         elif values:
-            absence, reason = rules.baseline(nodes, values), ""
+            edits = tuple(self._named_edit(node, key, value) for node in nodes for key, value in values.items())
+            absence, reason = rules.baseline(self._also_copies(edits)), ""
         elif kind == "vae":
-            absence = rules.checkpoint_vae(nodes, self._nearest_vae) if self._nearest_vae else None
+            slot = info.outputs.index("VAE") if info and info.has_output("VAE") else 0
+            outputs = tuple(Link(node, slot) for node in nodes)
+            own = self._parts.checkpoint_vae(nodes)
+            absence = rules.checkpoint_vae(outputs, own) if own else None
             reason = (
                 "the workflow has no checkpoint whose own VAE could stand in, so its share was not measured; name a "
                 "baseline VAE to measure it"
             )
         else:
             absence = self._rules.merge_bypass(nodes)
-            what = {"checkpoint": "baseline checkpoint (say, plain SD 1.5)"}.get(
+            what = {"checkpoint": "baseline checkpoint (a plain model of the same family)"}.get(
                 kind, f"baseline of the same family for node {nodes[0]}"
             )
             reason = f"no baseline was named, so its own share was not measured; name a {what} to measure it"
@@ -165,65 +166,47 @@ class ComponentFinder:
         """
         for key in self._settings.baseline_models:
             node_id, _, name = (key, "", "") if key in self._graph else key.rpartition(".")
-            info = self._catalog.get(self._graph[node_id].class_type) if node_id in self._graph else None
-            if info is None or not self.source_kind(node_id, info):
+            files = self._parts.loaded(node_id) if node_id in self._graph else {}
+            if not files:
                 raise PlayerError(f"The baseline for node {key!r} fits no model loader upstream of the audited output.")
-            inputs = ", ".join(files := self._files(node_id, info))
+            inputs = ", ".join(files)
             if name and name not in files:
                 raise PlayerError(f"The loader in node {node_id!r} has no file input {name!r}; it has: {inputs}.")
             if not name and len(files) > 1:
                 raise PlayerError(f"The loader in node {key!r} has several files; name one as {key}.INPUT ({inputs}).")
 
-    def _files(self, node_id: str, info: NodeInfo) -> dict[str, str]:
-        """A node's model files by input, whether typed there or linked from a primitive."""
-        if node_id not in self._named:
-            values = {name: self._constants.of(value) for name, value in self._graph[node_id].inputs.items()}
-            named = {name: value for name, value in values.items() if is_model_file(value)}
-            if not named and info.class_type in ("VAELoader", "DiffusersLoader"):  # names without extension
-                named = {name: value for name, value in values.items() if isinstance(value, str)}
-            self._named[node_id] = named
-        return self._named[node_id]
+    def _fits(self, node_id: str, key: str, name: str) -> bool:
+        """Whether a baseline's key means an input: of a loader with several files it must name one."""
+        return key.endswith(f".{name}") or len(self._parts.loaded(node_id)) == 1
 
-    @functools.cached_property
-    def _nearest_vae(self) -> Link | None:
-        """The VAE output of the checkpoint nearest upstream of the target."""
-        queue, seen = deque([self._target.node]), {self._target.node}
-        while queue:
-            node_id = queue.popleft()
-            info = self._catalog.get(self._graph[node_id].class_type)
-            if info is not None and info.has_output("VAE") and self.source_kind(node_id, info) == "checkpoint":
-                return Link(node_id, info.outputs.index("VAE"))
-            for _, link in self._graph[node_id].links():
-                if link.node not in seen:
-                    seen.add(link.node)
-                    queue.append(link.node)
-        return None
+    def _baseline(self, node_id: str, name: str, kind: str) -> str | None:
+        """The baseline that the settings name for an input, or else for all loaders of its kind."""
+        models = self._settings.baseline_models
+        own = models.get(f"{node_id}.{name}") or models.get(node_id)
+        general = {"checkpoint": self._settings.baseline_checkpoint, "vae": self._settings.baseline_vae}
+        return own or general.get(kind)
 
-    @functools.cached_property
-    def _brought_files(self) -> dict[str, tuple[float, list[str]]]:
-        """For each node its nearest model files, with their distance in links.
+    def _named_edit(self, node_id: str, name: str, value: str) -> Edit:
+        return renamed(node_id, name, self._graph[node_id].inputs.get(name), value)
 
-        These are its own files, else those of the nearest node upstream that has some. Links that carry what samplers
-        use are not followed: they lead to other components.
-        """
-        found: dict[str, tuple[float, list[str]]] = {}
-        for node_id in topological_order(self._graph, self._graph):
-            node = self._graph[node_id]
-            info = self._catalog.get(node.class_type)
-            nearest: tuple[float, list[str]] = (math.inf, [])
-            if own := [value for value in node.inputs.values() if is_model_file(value)]:
-                nearest = (0, own)
-            else:
-                for name, source in node.links():
-                    if info is None or info.input_type(name) not in CARRIERS:
-                        distance, files = found[source.node]
-                        if distance + 1 < nearest[0]:
-                            nearest = (distance + 1, files)
-            found[node_id] = nearest
-        return found
+    def _also_copies(self, edits: tuple[Edit, ...]) -> tuple[Edit, ...]:
+        """The edits, and the same of the copies that were made of their nodes for the positive prompt."""
+        more = (edit._replace(node=copy) for edit in edits for copy in self._copies.get(edit.node, ()))
+        return (*edits, *more)
+
+    def _texts(self, node_id: str, name: str) -> tuple[TextUse, ...]:
+        text = self._parts.constants.of(self._graph[node_id].inputs.get(name))
+        if not isinstance(text, str):
+            return ()
+        return tuple(TextUse(key, name, text, True) for key in (node_id, *self._copies.get(node_id, ())))
 
 
 def stem(file: Any) -> str:
     """A model file's name without folders and extension."""
     path = PurePosixPath(str(file).replace("\\", "/"))
     return path.stem if is_model_file(path.name) else path.name
+
+
+def _kind_by_name(class_type: str) -> str | None:
+    lowered = class_type.lower()
+    return next((kind for part, kind in KINDS_BY_NAME if part in lowered), None)

@@ -1,32 +1,25 @@
-"""Finds all that shapes an image: components, input images, and models that cannot be measured.
+"""Finds all that shapes an image and can be a player: components and input images.
 
-``components`` says what a component is; ``selection`` divides components into players and locked ones.
+``components`` says what a component is, ``selection`` divides components into players and locked ones, and
+``unmeasured`` finds the rest.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ..errors import PlayerError
 from ..settings import AuditSettings
 from ..workflow.graph import Graph, Link, Node, topological_order
-from ..workflow.node_info import EMBEDDING, NodeCatalog, is_image_file, is_model_file
+from ..workflow.lora_tags import tags
+from ..workflow.node_info import NodeCatalog, is_image_file, is_model_file
 from . import absence as rules
-from .absence import Absence, AbsenceRules
-from .components import Component, ComponentFinder, stem
+from .absence import AbsenceRules
+from .components import Component, ComponentFinder
+from .entries import tag_texts
+from .parts import Parts
 from .prompts import PositivePrompt, has_phrase, is_encoder, positive_prompt
-from .stacks import stack_entries
-
-
-@dataclass(frozen=True)
-class Unmeasured:
-    """Something upstream that shapes the images but is no component, so that its contribution is not measured."""
-
-    node: str
-    class_type: str
-    what: str
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -47,12 +40,16 @@ class Discovery:
         components: with unique names; those without an absence rule cannot be players.
         images: image and media files upstream.
         copies: copied node → its original, for nodes that were copied for the positive prompt.
+        parts: what is on the way to the image, and what goes with a component.
+        names: the files that the workflow names without their extension, such as LoRAs in tags, by these names.
     """
 
     graph: Graph
     components: tuple[Component, ...]
     images: tuple[InputImage, ...]
     copies: Mapping[str, str]
+    parts: Parts
+    names: Mapping[str, str]
 
 
 def discover(graph: Graph, target: Link, catalog: NodeCatalog, settings: AuditSettings) -> Discovery:
@@ -65,39 +62,48 @@ def discover(graph: Graph, target: Link, catalog: NodeCatalog, settings: AuditSe
         PlayerError: a key prompt is in no positive text, an image player is no image, or a baseline is for an unknown
             node.
     """
-    positive = positive_prompt(graph, catalog)
-    finder = ComponentFinder(graph, target, positive, catalog, settings)
+    parts = Parts(graph, target, catalog)
+    positive = positive_prompt(graph, catalog, parts.main)
+    finder = ComponentFinder(parts, positive, settings)
     finder.check_baselines()
-    order = topological_order(graph, [target.node])
     found: list[Component] = []
-    loaders: dict[str, list[str]] = {}
-    for node_id in order:
+    loaders: dict[str, tuple[str, list[str], dict[str, str]]] = {}
+    tagged: dict[tuple[str, str], list[tuple[str, str]]] = {}
+    names: dict[str, str] = {}
+
+    def add_loader(node_id: str, kind: str, files: dict[str, str]) -> None:
+        key = f"{kind} {graph[node_id].class_type} {list(files)} {dict(graph[node_id].inputs)}"
+        loaders.setdefault(key, (kind, [], files))[1].append(node_id)
+
+    for node_id in parts.order:
         info = catalog.get(graph[node_id].class_type)
-        entries = stack_entries(graph[node_id])
-        if entries is not None:
-            found.extend(
-                Component(
-                    stem(entry.file),
-                    "lora",
-                    node_id,
-                    (node_id,),
-                    (entry.file,),
-                    Absence(
-                        f"entry {entry.label} of the stack is switched off",
-                        edits=tuple((node_id, name, value) for name, value in entry.off),
-                    ),
-                )
-                for entry in entries
-            )
-        elif info is not None and (kind := finder.source_kind(node_id, info)):
-            loaders.setdefault(f"{kind} {graph[node_id].class_type} {dict(graph[node_id].inputs)}", []).append(node_id)
-        elif info is not None and finder.is_patch(node_id, info):
+        for entry in parts.entries(node_id):
+            if entry.on and entry.file and not is_model_file(entry.file) and entry.kind != "vae":
+                names[entry.file] = parts.listed_file([node_id], entry.file)
+            if entry.on and entry.edits:
+                found.append(finder.entry(node_id, entry))
+            elif entry.on and entry.file is not None:
+                add_loader(node_id, entry.kind, {entry.input: entry.file})
+        for name, text in tag_texts(graph[node_id], parts.constants).items():
+            source = graph[node_id].inputs[name]
+            place = f"{source}" if isinstance(source, Link) else node_id
+            for tag in tags(text):
+                names[tag] = parts.listed_file([node_id], tag)
+                tagged.setdefault((place, tag), []).append((node_id, name))
+        if info is None:
+            continue
+        if kind := parts.source_kind(node_id, info):
+            add_loader(node_id, kind, parts.files(node_id))
+        elif parts.is_patch(node_id, info):
             found.append(finder.patch(node_id, info))
+        elif parts.is_shared_loader(node_id, info):
+            found.append(finder.shared_loader(node_id, info))
+    found += [finder.tag(uses, name) for (_, name), uses in tagged.items()]
     places = {node_id: place for place, node_id in enumerate(graph)}
-    in_file_order = sorted(loaders.values(), key=lambda nodes: places[nodes[0]])
-    sources = [finder.loader(tuple(nodes)) for nodes in in_file_order]
+    in_file_order = sorted(loaders.values(), key=lambda item: places[item[1][0]])
+    sources = [finder.loader(tuple(nodes), kind, files) for kind, nodes, files in in_file_order]
     prompts = _prompts(positive, settings)
-    images = tuple(_images(graph, catalog, order))
+    images = tuple(_images(graph, catalog, topological_order(graph, [target.node])))
     base, image_players = _image_players(positive.graph, graph, catalog, images, settings)
     models = [
         *(c for c in sources if c.kind in ("checkpoint", "unet")),
@@ -105,41 +111,8 @@ def discover(graph: Graph, target: Link, catalog: NodeCatalog, settings: AuditSe
         *found,
         *(c for c in sources if c.kind == "vae"),
     ]
-    return Discovery(base, tuple(_unique([*models, *prompts, *image_players])), images, positive.copies)
-
-
-def unmeasured(
-    empty: Iterable[tuple[str, Node]], components: Sequence[Component], images: Sequence[InputImage]
-) -> list[Unmeasured]:
-    """What is present in every coalition but is no component: models in other nodes, images, embeddings.
-
-    Args:
-        empty: the nodes of the empty coalition, each with the id of its original in the workflow.
-    """
-    known = {node for component in components for node in component.nodes if component.files}
-    files = {file for component in components for file in component.files}
-    image_players = {component.node for component in components if component.kind == "image"}
-    result = []
-    for node_id, node in empty:
-        for name, value in node.inputs.items():
-            if is_model_file(value) and node_id not in known and value not in files:
-                reason = "a model in a node with no absence rule"
-                result.append(Unmeasured(node_id, node.class_type, f"{name}: {value}", reason))
-            elif isinstance(value, str):
-                reason = "a textual inversion in a text that stays"
-                for embedding in EMBEDDING.findall(value):
-                    result.append(Unmeasured(node_id, node.class_type, f"embedding: {embedding}", reason))
-    for image in images:
-        if image.node not in image_players:
-            result.append(
-                Unmeasured(
-                    image.node,
-                    image.class_type,
-                    f"image: {image.file}",
-                    "an input image; make it a player to measure it",
-                )
-            )
-    return result
+    components = tuple(_unique([*models, *prompts, *image_players]))
+    return Discovery(base, components, images, positive.copies, parts, names)
 
 
 def _prompts(positive: PositivePrompt, settings: AuditSettings) -> list[Component]:
@@ -198,13 +171,18 @@ def _image_players(
                 f"Node {node_id!r} loads no image upstream of the audited output; "
                 f"image loaders there: {', '.join(by_node) or 'none'}."
             )
-        info = catalog.get(graph[node_id].class_type)
-        if info is None or info.output_type(0) != "IMAGE":
+        if not gives_image(graph[node_id], catalog):
             raise PlayerError(f"Node {node_id!r} ({graph[node_id].class_type}) gives no image that could turn grey.")
         added, rule = absence_rules.grey_image(node_id)
         base.update(added)
         result.append(Component(f"image: {by_node[node_id].file}", "image", node_id, (node_id,), (), rule))
     return base, result
+
+
+def gives_image(node: Node, catalog: NodeCatalog) -> bool:
+    """Whether a node's first output is an image, which can turn grey."""
+    info = catalog.get(node.class_type)
+    return info is not None and info.output_type(0) == "IMAGE"
 
 
 def _unique(components: list[Component]) -> list[Component]:

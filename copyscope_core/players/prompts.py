@@ -7,20 +7,24 @@ negative prompt as well, it is copied, so that only the positive one changes.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 from ..workflow.graph import Graph, Link, Node, consumers
+from ..workflow.lora_tags import TAG, only_tags
 from ..workflow.node_info import NodeCatalog, NodeInfo, type_matches
 from ..workflow.noise import Constants
+from .packs import RULES, NodeRule
+
+_NO_RULE = NodeRule()
 
 NEGATIVE_INPUTS = ("neg", "uncond", "empty", "cond2")
 """Beginnings of the names of negative inputs; ``cond2`` is DualCFGGuider's."""
 
 SEPARATORS = ",;、，"
 
-MARK = "\0"
-"""Marks where a phrase was, while brackets and separators around it are removed."""
+MARK, HELD = "\0", "\1"
+"""Mark where a phrase was, while brackets and separators around it are removed, and where a LoRA tag is kept."""
 
 # A match of spaces must begin at the first of them. Otherwise it is tried from each, in quadratic time.
 _SPACES = r"(?<!\s)\s+"
@@ -32,16 +36,22 @@ _BETWEEN_SPACES = re.compile(rf"{_SPACES}{MARK}(?=[\s)\]{SEPARATORS}]|$)|{MARK}\
 
 @dataclass(frozen=True)
 class TextUse:
-    """A text input of an encoder of the positive prompt; ``text`` is None if other nodes compute it."""
+    """A text input that belongs to the positive prompt, or that loads LoRAs by tags.
+
+    Attributes:
+        text: None if other nodes compute it.
+        loads_tags: whether its node loads the LoRAs that tags in it name.
+    """
 
     node: str
     input: str
     text: str | None
+    loads_tags: bool = False
 
 
 def is_encoder(info: NodeInfo) -> bool:
     """Whether a node class turns text into conditioning."""
-    return info.has_output("CONDITIONING") and info.has_input("CLIP") and any(i.type == "STRING" for i in info.inputs)
+    return info.has_output("CONDITIONING") and info.has_input("CLIP") and info.has_input("STRING")
 
 
 @dataclass(frozen=True)
@@ -60,15 +70,22 @@ class PositivePrompt:
     copies: Mapping[str, str]
 
 
-def positive_prompt(graph: Graph, catalog: NodeCatalog) -> PositivePrompt:
-    """Find the texts of the positive prompt."""
+def positive_prompt(graph: Graph, catalog: NodeCatalog, main: Collection[str] | None = None) -> PositivePrompt:
+    """Find the texts of the positive prompt.
+
+    Args:
+        main: the nodes on the way to the image: a hint that another model makes has a prompt of its own. None: all.
+    """
+    main = graph.keys() if main is None else main
     walk = _Walk(graph, catalog)
     positive, negative = _Encoders(walk), _Encoders(walk)
     uses: list[tuple[str, str, Link]] = []
     used = set(consumers(graph))
     for node_id, node in graph.items():
         info = catalog.get(node.class_type)
-        if info is None or any(Link(node_id, slot) in used for slot in _conditioning_outputs(info)):
+        if node_id not in main or info is None:
+            continue
+        if any(Link(node_id, slot) in used for slot in _conditioning_outputs(info)):
             continue
         for name, link in node.links():
             if info.input_type(name) != "CONDITIONING":
@@ -90,20 +107,21 @@ def positive_prompt(graph: Graph, catalog: NodeCatalog) -> PositivePrompt:
         positive = _Encoders(walk)
         for node_id, name, _ in uses:
             positive.add_behind(graph[node_id].inputs[name])
+    inputs = [(node_id, item) for node_id in positive.nodes for item in _text_inputs(graph[node_id], catalog)]
+    own = [(node_id, item) for node_id in graph if node_id in main for item in _rule(graph[node_id]).positive]
     texts = []
     constants = Constants(graph)
-    for node_id in positive.nodes:
-        info = catalog.get(graph[node_id].class_type)
-        for item in info.inputs if info else ():
-            if item.type == "STRING" and item.name in graph[node_id].inputs:
-                value = constants.of(graph[node_id].inputs[item.name])
-                texts.append(TextUse(node_id, item.name, value if isinstance(value, str) else None))
+    for node_id, name in [*inputs, *own]:
+        if name in graph[node_id].inputs:
+            value = constants.of(graph[node_id].inputs[name])
+            text = value if isinstance(value, str) else None
+            texts.append(TextUse(node_id, name, text, name in _rule(graph[node_id]).tags))
     return PositivePrompt(graph, tuple(texts), copies)
 
 
 def has_phrase(text: str, phrase: str) -> bool:
-    """Whether the text holds the phrase, as whole words and in any case."""
-    return _pattern(phrase).search(text) is not None
+    """Whether the text holds the phrase, as whole words and in any case. LoRA tags are no part of it."""
+    return _pattern(phrase).search(TAG.sub(HELD, text)) is not None
 
 
 def without_phrase(text: str, phrase: str, neutral: str = "") -> str:
@@ -113,12 +131,16 @@ def without_phrase(text: str, phrase: str, neutral: str = "") -> str:
     'portrait, oil'
     """
     pattern = _pattern(phrase)
+    held = iter(only_tags(text))
+    text = TAG.sub(HELD, text.replace(HELD, ""))
     if neutral:
-        return pattern.sub(lambda _: neutral, text)
-    text = _unbracketed(pattern.sub(MARK, text.replace(MARK, "")))
-    for expression, instead in ((_AFTER_SEPARATOR, ""), (_BEFORE_SEPARATOR, r"\1"), (_BETWEEN_SPACES, "")):
-        text = expression.sub(instead, text)
-    return text.strip(" ") if text.strip() else ""
+        text = pattern.sub(lambda _: neutral, text)
+    else:
+        text = _unbracketed(pattern.sub(MARK, text.replace(MARK, "")))
+        for expression, instead in ((_AFTER_SEPARATOR, ""), (_BEFORE_SEPARATOR, r"\1"), (_BETWEEN_SPACES, "")):
+            text = expression.sub(instead, text)
+        text = text.strip(" ") if text.strip() else ""
+    return re.sub(HELD, lambda _: next(held, ""), text)
 
 
 def _unbracketed(text: str) -> str:
@@ -217,7 +239,7 @@ class _Encoders:
                 continue
             self._seen.add(current)
             info = self._walk.catalog.get(self._walk.graph[current.node].class_type)
-            if info is not None and is_encoder(info):
+            if info is not None and is_encoder(info) and not _rule(self._walk.graph[current.node]).positive:
                 self.nodes.setdefault(current.node)
             stack.extend(source for _, source in reversed(self._walk.sources(current)))
 
@@ -262,6 +284,17 @@ def _clone(walk: _Walk, link: Link, shared: set[str], clones: dict[Link, Link], 
         graph[copy] = replace(graph[current.node], inputs={**graph[current.node].inputs, **changed})
         clones[current] = Link(copy, current.slot)
     return Link(clones[walk.side(link)].node, link.slot)
+
+
+def _text_inputs(node: Node, catalog: NodeCatalog) -> list[str]:
+    """The inputs of an encoder that hold texts, but for those of the negative prompt."""
+    info = catalog.get(node.class_type)
+    texts = (item.name for item in (info.inputs if info else ()) if type_matches(item.type, "STRING"))
+    return [name for name in texts if not name.lower().startswith("neg")]
+
+
+def _rule(node: Node) -> NodeRule:
+    return RULES.get(node.class_type, _NO_RULE)
 
 
 def _conditioning_outputs(info: NodeInfo) -> list[int]:

@@ -7,6 +7,7 @@ digests, and the digest of a coalition's target tells what its images depend on.
 
 from __future__ import annotations
 
+import copy
 import functools
 import hashlib
 import itertools
@@ -17,9 +18,10 @@ from dataclasses import replace
 from typing import Any
 
 from ..workflow.graph import Graph, Link, Node, topological_order
+from ..workflow.lora_tags import only_tags, without_tags
 from ..workflow.noise import NoiseInput
-from .absence import Absence
-from .prompts import without_phrase
+from .absence import Absence, Edit
+from .prompts import TextUse, without_phrase
 
 RERUN_INPUT = "copyscope_rerun"
 """An input that no node class has. ComfyUI ignores it, but because of it the node is no cached one and runs again."""
@@ -44,15 +46,15 @@ class Rewriter:
         self._base = base
         self._target = target
         self._redirects: dict[Link, list[tuple[int, Link | None]]] = {}
-        self._edits: dict[tuple[str, str], list[tuple[int, Any]]] = {}
-        self._texts: dict[tuple[str, str], tuple[str | None, list[tuple[int, Absence]]]] = {}
+        self._edits: dict[tuple[str, str], list[tuple[int, Edit]]] = {}
+        self._texts: dict[tuple[str, str], tuple[TextUse, list[tuple[int, Absence]]]] = {}
         for index, absence in enumerate(absences):
             for link, other in absence.redirects.items():
                 self._redirects.setdefault(link, []).append((index, other))
-            for node, name, value in absence.edits:
-                self._edits.setdefault((node, name), []).append((index, value))
+            for edit in absence.edits:
+                self._edits.setdefault((edit.node, edit.input), []).append((index, edit))
             for text in absence.texts:
-                self._texts.setdefault((text.node, text.input), (text.text, []))[1].append((index, absence))
+                self._texts.setdefault((text.node, text.input), (text, []))[1].append((index, absence))
         self._noise: dict[str, list[NoiseInput]] = {}
         for item in noise:
             self._noise.setdefault(item.node, []).append(item)
@@ -145,7 +147,7 @@ class Rewriter:
         inputs: dict[str, Any] = {}
         for name, value in self._base[node_id].inputs.items():
             if (node_id, name) in self._edits:
-                value = next((v for i, v in self._edits[node_id, name] if not mask >> i & 1), value)
+                value = _edited(value, [edit for i, edit in self._edits[node_id, name] if not mask >> i & 1])
             if (node_id, name) in self._texts:
                 value = self._text(node_id, name, value, mask)
             if isinstance(value, Link):
@@ -161,16 +163,22 @@ class Rewriter:
         return inputs
 
     def _text(self, node_id: str, name: str, value: Any, mask: int) -> Any:
-        original, rules = self._texts[node_id, name]
+        use, rules = self._texts[node_id, name]
         absent = [rule for index, rule in rules if not mask >> index & 1]
         if not absent:
             return value
+        text = use.text or ""
+        prompts = [rule for rule in absent if rule.tag is None]
+        whole = next((rule for rule in prompts if rule.phrase is None), None)
+        if whole is not None:
+            kept = only_tags(text) if use.loads_tags else []
+            text = " ".join([whole.neutral, *kept] if whole.neutral else kept)
+        else:
+            for rule in sorted(prompts, key=lambda rule: -len(rule.phrase or "")):  # a phrase may contain another
+                text = without_phrase(text, str(rule.phrase), rule.neutral)
         for rule in absent:
-            if rule.phrase is None:
-                return rule.neutral
-        text = original or ""
-        for rule in sorted(absent, key=lambda rule: -len(rule.phrase or "")):  # a phrase may contain another
-            text = without_phrase(text, str(rule.phrase), rule.neutral)
+            if rule.tag is not None:
+                text = without_tags(text, rule.tag)
         return text
 
     def _build(self, root: str, mask: int, offset: int, nonce: str | None) -> str:
@@ -234,8 +242,9 @@ class Rewriter:
             for name, value in node.inputs.items():
                 edits = self._edits.get((node_id, name), [])
                 players += [index for index, _ in edits]
-                players += [index for index, _ in self._texts.get((node_id, name), (None, []))[1]]
-                links += [item for item in (value, *(edited for _, edited in edits)) if isinstance(item, Link)]
+                if (node_id, name) in self._texts:
+                    players += [index for index, _ in self._texts[node_id, name][1]]
+                links += [item for item in (value, *(edit.value for _, edit in edits)) if isinstance(item, Link)]
             add(node_id, _bits(players), links)
         kept = (other.node for ways in self._redirects.values() for _, other in ways if other is not None)
         reach: dict[str, int] = {}
@@ -245,6 +254,21 @@ class Rewriter:
             self._noisy[name] = name in self._noise or any(self._noisy[child] for child in below)
         self._relevant_links = {link: reach.pop(name) for link, name in names.items()}
         self._relevant = reach
+
+
+def _edited(value: Any, edits: Sequence[Edit]) -> Any:
+    """A value after the edits: of those of the whole value the first counts, then those of its parts."""
+    value = next((edit.value for edit in edits if not edit.path), value)
+    parts = [edit for edit in edits if edit.path]
+    if not parts:
+        return value
+    value = copy.deepcopy(value)
+    for edit in parts:
+        holder = value
+        for key in edit.path[:-1]:
+            holder = holder[key]
+        holder[edit.path[-1]] = edit.value
+    return value
 
 
 def _bits(places: Iterable[int]) -> int:

@@ -51,6 +51,7 @@ def grouping(
     Raises:
         PlayerError: a selector matches no player, or a player is in two groups.
     """
+    groups = {name: chosen for name, chosen in groups.items() if chosen}  # auto is none before copies are known
     if not groups:
         return (), ()
     owner: dict[str, str] = {}
@@ -66,6 +67,20 @@ def grouping(
     if len(members) != len(groups) + len(players) - len(owner):
         raise PlayerError("A group has the name of a player that is not in it; give the group another name.")
     return tuple(members), tuple(tuple(places) for places in members.values())
+
+
+def plain_selectors(components: Sequence[Component]) -> list[str | None]:
+    """For each component a selector that matches it alone: its name, else a node or file of its own; None without any.
+
+    Lists of selectors are written on lines and between commas, so it holds neither.
+    """
+    selectors = _Selectors(components)
+    result: list[str | None] = []
+    for component in components:
+        names = (component.name, *component.nodes, *component.files)
+        fit = (name for name in names if "," not in name and name.splitlines() == [name.strip()])
+        result.append(next((name for name in fit if selectors.matching(name) == [component]), None))
+    return result
 
 
 class _Selectors:

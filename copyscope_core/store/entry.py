@@ -48,6 +48,30 @@ class Entry:
     images: tuple[StoredImage, ...]
     meta: dict[str, Any]
 
+    @property
+    def frames(self) -> list[int | None]:
+        """For each image its place in its clip, from 0; None: it is an image of its own."""
+        places = self._clip.get("frames")
+        if isinstance(places, list) and len(places) == len(self.images) and all(type(place) is int for place in places):
+            return [*places]
+        return [None] * len(self.images)
+
+    @property
+    def clip_length(self) -> int | None:
+        """How many frames its clip has, of which some are stored; None: its images are no frames."""
+        length = self._clip.get("length")
+        return length if type(length) is int and None not in self.frames else None
+
+    @property
+    def _clip(self) -> dict[str, Any]:
+        clip = self.meta.get("clip")
+        return clip if isinstance(clip, dict) else {}
+
+
+def clip_meta(places: Sequence[int], length: int) -> dict[str, Any]:
+    """What an entry's ``meta`` says of frames: their places in their clip, from 0, and how many it has."""
+    return {"clip": {"frames": list(places), "length": length}}
+
 
 class DamagedEntry(Exception):
     """An entry is not what was written; the message says how."""

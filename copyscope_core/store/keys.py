@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..workflow.graph import Link, Node
+from ..workflow.lora_tags import tags
 from ..workflow.node_info import EMBEDDING, is_image_file, is_model_file
 
 IRRELEVANT_FLAGS = {
@@ -37,29 +38,38 @@ class RunContext:
         environment: versions of ComfyUI, of PyTorch and of node packs, device, launch flags.
         files: file name as the workflow gives it → SHA-256, or None where it could not be hashed.
         token: stands for files that were not hashed; unique to the run.
+        names: the files that the workflow names without their extension, such as LoRAs in tags, by these names.
     """
 
     environment: Mapping[str, Any]
     files: Mapping[str, str | None]
     token: str
+    names: Mapping[str, str] = field(default_factory=dict)
 
-    def key(self, target: Link, nodes: Iterable[Node]) -> str:
+    def key(self, target: Link, nodes: Iterable[Node], frames: int | None = None) -> str:
         """The key of a coalition.
 
         Args:
             target: the coalition's output in the rewriter's pool: a structural digest and a slot.
             nodes: of its rewritten graph, for the files that they name.
+            frames: how many frames of each clip are kept (0: all); None: the images are no frames.
         """
-        files = {name: self.files.get(name) or self.token for name in file_names(nodes)}
+        files = {name: self.files.get(name) or self.token for name in file_names(nodes, self.names)}
         text = json.dumps(
-            [list(target), files, dict(self.environment)], sort_keys=True, ensure_ascii=False, default=str
+            [list(target), files, dict(self.environment), frames], sort_keys=True, ensure_ascii=False, default=str
         )
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def file_names(nodes: Iterable[Node]) -> list[str]:
-    """The model and image files that nodes name, sorted."""
-    return sorted({value for node in nodes for value in _strings(node) if is_model_file(value) or is_image_file(value)})
+def file_names(nodes: Iterable[Node], names: Mapping[str, str] | None = None) -> list[str]:
+    """The model and image files that nodes name, sorted; ``names`` says what names without extension mean."""
+    found: set[str] = set()
+    for value in (value for node in nodes for value in _strings(node)):
+        if is_model_file(value) or is_image_file(value):
+            found.add(value)
+        elif names:
+            found.update(names[name] for name in (value, *tags(value)) if name in names)
+    return sorted(found)
 
 
 def embedding_names(nodes: Iterable[Node]) -> list[str]:
@@ -85,9 +95,14 @@ def launch_flags(argv: Sequence[str]) -> list[str]:
     return sorted(flags)
 
 
-def _strings(node: Node) -> Iterable[str]:
-    for value in node.inputs.values():
+def _strings(node: Node) -> Iterator[str]:
+    """The texts in a node's inputs, also those in lists and objects."""
+    waiting = [value for value in node.inputs.values() if not isinstance(value, Link)]
+    while waiting:
+        value = waiting.pop()
         if isinstance(value, str):
             yield value
         elif isinstance(value, Mapping):
-            yield from (item for item in value.values() if isinstance(item, str))
+            waiting.extend(value.values())
+        elif isinstance(value, (list, tuple)):
+            waiting.extend(value)

@@ -39,6 +39,8 @@ from .storage import COALITIONS, KEY, ImageStorage
 RUN_FILE = "run.json"
 RUN_MARK = "copyscope_run"
 FEATURES = "features"
+COPIES = "copies"
+"""Copies of images that lay elsewhere: ``reference``, ``control``, and ``images/<mask>`` of a score."""
 STALE_SECONDS = 600.0
 MAX_JSON_BYTES = 1 << 28
 """No file of CopyScope's own that holds JSON comes near this."""
@@ -247,7 +249,7 @@ class RunStore:
             StoreError: another audit holds the folder, it cannot be written, or a part of it is a link.
         """
         with locked(self.folder):
-            for folder in (self.coalitions_folder, self.features_folder):
+            for folder in (self.coalitions_folder, self.features_folder, self.folder / COPIES):
                 if folder.is_symlink():
                     raise StoreError(f"{folder} is a link; put a folder in its place, or choose another output folder.")
             self._sweep()
@@ -280,10 +282,20 @@ def read_run_file(folder: Path) -> dict[str, Any] | None:
     """What a folder's ``run.json`` holds; None where it is absent, damaged or a link (logged), or not CopyScope's."""
     path = folder / RUN_FILE
     try:
-        data = json.loads(read_plain(path, MAX_JSON_BYTES))
+        data = read_plain(path, MAX_JSON_BYTES)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:  # ValueError: a null character in the name
         _LOG.warning("%s is damaged (%s) and counts as absent.", path, error)
         return None
-    return data if isinstance(data, dict) and data.get(RUN_MARK) == VERSION else None
+    return parse_run(data)
+
+
+def parse_run(data: bytes) -> dict[str, Any] | None:
+    """What the bytes of a ``run.json`` hold; None where they are damaged (logged), or not CopyScope's."""
+    try:
+        run = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        _LOG.warning("%s is damaged (%s) and counts as absent.", RUN_FILE, error)
+        return None
+    return run if isinstance(run, dict) and run.get(RUN_MARK) == VERSION else None

@@ -20,18 +20,26 @@ from ..features.extractor import SUFFIX as FEATURE_SUFFIX
 from ..files.atomic import TEMPORARY_SUFFIX, disk_errors, read_plain, write_json_atomic
 from .entry import ENTRY_FILE
 from .lock import LOCK_FILE
-from .run_store import FEATURES, MAX_JSON_BYTES, RUN_FILE, RunStore, read_run_file
+from .run_store import COPIES, FEATURES, MAX_JSON_BYTES, RUN_FILE, RunStore, read_run_file
 from .storage import COALITIONS
 
 STATE_VARIABLE = "COPYSCOPE_STATE_DIR"
 LOG_FILE = "comfyui.log"
 MANIFEST_FILE = "manifest.json"
 WORKFLOWS_FILE = "workflows.json"
-REPORT_FILES = ("report.json", "report.html", "chart.svg", "chart.png", WORKFLOWS_FILE, MANIFEST_FILE)
+EVENTS_FILE = "events.jsonl"
+REPORT_FILE = "report.json"
+REPORT_FILES = (REPORT_FILE, "report.html", "chart.svg", "chart.png", WORKFLOWS_FILE, MANIFEST_FILE)
+SIGNATURE_FILE, SIGNER_FILE, STAMP_FILE = "manifest.sig", "manifest.pub", "manifest.tsr"
+SCREEN_FILES = ("screen.parquet", "screen.csv", "screen.html")
+SEAL_FILES = (SIGNATURE_FILE, SIGNER_FILE, STAMP_FILE)
+"""What is made from the manifest, after it."""
+COPY_NAME = re.compile(COPIES + r"/(?:reference|control|images/[0-9]{1,6})/[0-9]{4,9}(?:\.[a-z0-9]{1,5})?\Z")
 _HEX64 = r"[0-9a-f]{64}"
 _ENTRY_DIR = re.compile(_HEX64 + r"\Z")
 _ENTRY_FILES = re.compile(r"(?:[0-9]{4,9}\.png|" + re.escape(ENTRY_FILE) + r")\Z")
 _FEATURE_FILES = re.compile(_HEX64 + re.escape(FEATURE_SUFFIX) + r"\Z")
+_TOP_FILES = frozenset({RUN_FILE, LOG_FILE, EVENTS_FILE, *REPORT_FILES, *SCREEN_FILES, *SEAL_FILES})
 _LOG = logging.getLogger(__name__)
 
 
@@ -77,7 +85,7 @@ def list_runs() -> list[RunInfo]:
 def describe_run(folder: Path, created: str) -> RunInfo:
     """Count what a run folder holds."""
     size = sum(path.lstat().st_size for path in own_files(folder))
-    return RunInfo(folder, created, size, len(RunStore(folder).keys()), (folder / REPORT_FILES[0]).is_file())
+    return RunInfo(folder, created, size, len(RunStore(folder).keys()), (folder / REPORT_FILE).is_file())
 
 
 def clean_run(folder: Path) -> int:
@@ -107,11 +115,22 @@ def clean_run(folder: Path) -> int:
     return freed
 
 
+def own_name(name: str) -> bool:
+    """Whether a finished file of a run folder, by its path from there with forward slashes, is one of CopyScope's."""
+    match name.split("/"):
+        case [file]:
+            return file in _TOP_FILES
+        case ["coalitions", key, file]:
+            return bool(_ENTRY_DIR.match(key) and _ENTRY_FILES.match(file))
+        case ["features", extractor, file]:
+            return bool(extractor.strip(".") and _FEATURE_FILES.match(file))
+    return COPY_NAME.match(name) is not None
+
+
 def own_files(folder: Path) -> Iterator[Path]:
     """Every regular file in a run folder that CopyScope writes, by its place and name; links are not followed."""
-    names = {RUN_FILE, LOG_FILE, *REPORT_FILES}
     for path in _files(folder):
-        if path.name in names or path.name.endswith(TEMPORARY_SUFFIX):
+        if path.name in _TOP_FILES or path.name.endswith(TEMPORARY_SUFFIX):
             yield path
     for entry in _folders(folder / COALITIONS):
         if _ENTRY_DIR.match(entry.name) or entry.name.endswith(TEMPORARY_SUFFIX):
@@ -120,10 +139,20 @@ def own_files(folder: Path) -> Iterator[Path]:
         for path in _files(extractor):
             if _FEATURE_FILES.match(path.name) or path.name.endswith(TEMPORARY_SUFFIX):
                 yield path
+    yield from copied_files(folder)
+
+
+def copied_files(folder: Path) -> Iterator[Path]:
+    """The copies of images in a run folder, half-written ones too."""
+    for side in _folders(folder / COPIES):
+        for place in (side, *_folders(side)):
+            for path in _files(place):
+                if COPY_NAME.match(path.relative_to(folder).as_posix()) or path.name.endswith(TEMPORARY_SUFFIX):
+                    yield path
 
 
 def _remove_empty(folder: Path) -> None:
-    for parent in (folder / COALITIONS, folder / FEATURES):
+    for parent in (folder / COALITIONS, folder / FEATURES, folder / COPIES / "images", folder / COPIES):
         for child in [*_folders(parent), parent]:
             if not child.is_symlink():
                 with contextlib.suppress(OSError):

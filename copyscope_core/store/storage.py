@@ -21,6 +21,12 @@ IMAGE_NAME = re.compile(r"[0-9]{4,9}\.png\Z")
 T = TypeVar("T")
 
 
+def key_and_name(file: str) -> tuple[str, str] | None:
+    """A generated image's coalition and name, of ``KEY/NAME``; None where it is no image of a coalition."""
+    key, _, name = file.partition("/")
+    return (key, name) if KEY.match(key) and IMAGE_NAME.match(name) else None
+
+
 class ImageStorage:
     """The images below one URL (``s3://bucket/prefix``, ``gs://…``, ``file:///folder``). Pickled, it is its URL.
 

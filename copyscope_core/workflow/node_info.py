@@ -10,12 +10,14 @@ import functools
 import json
 import re
 import reprlib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from importlib import resources
 from typing import Any
 
-MODEL_EXTENSIONS = (".safetensors", ".sft", ".ckpt", ".pt", ".pt2", ".pth", ".bin", ".pkl", ".gguf")
+MODEL_EXTENSIONS = (
+    ".safetensors", ".sft", ".ckpt", ".pt", ".pt2", ".pth", ".bin", ".pkl", ".gguf", ".onnx", ".engine", ".torchscript",
+)  # fmt: skip
 IMAGE_EXTENSIONS = (
     ".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff", ".avif",
     ".heic", ".heif", ".ico", ".jp2", ".jxl", ".pbm", ".pgm", ".ppm", ".pnm", ".psd", ".svg", ".tga", ".exr", ".hdr",
@@ -23,28 +25,47 @@ IMAGE_EXTENSIONS = (
 MEDIA_EXTENSIONS = (
     ".mp4", ".m4v", ".webm", ".mkv", ".mov", ".avi", ".latent", ".wav", ".mp3", ".flac", ".ogg", ".opus", ".m4a",
 )  # fmt: skip
+_MOST_LEVELS = 8  # of dynamic combos within each other
 _PLACE = re.compile(r" \[(input|output|temp)\]$")
 EMBEDDING = re.compile(r"embedding:([^\s,:()\[\]]+)")
 """A textual inversion in a prompt, by the name of its file."""
 
 EMBEDDING_SUFFIXES = ("", ".safetensors", ".pt", ".bin")
-WIDGET_TYPES = frozenset({"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO"})
+DYNAMIC_COMBO = "COMFY_DYNAMICCOMBO_V3"
+"""The type of a list whose options are objects: each has a key, and inputs of its own that it adds when chosen."""
+
+WIDGET_TYPES = frozenset({"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO", DYNAMIC_COMBO})
+PIPES = ("PIPE_LINE", "BASIC_PIPE", "DETAILER_PIPE", "SDXL_TUPLE")
+"""Types of links that carry a model together with all else that a sampler needs."""
 
 
 @dataclass(frozen=True)
 class InputInfo:
-    """One input: its type (``COMBO`` for lists), and the list's options if the server gave them."""
+    """One input: its type (``COMBO`` for lists), and the list's options if the server gave them.
+
+    ``added`` are the inputs that each option of a dynamic combo adds; their names begin with the combo's and a dot.
+    """
 
     name: str
     type: str
     optional: bool
     options: tuple[str, ...] | None = None
     image_upload: bool = False
+    added: Mapping[str, tuple[InputInfo, ...]] = field(default_factory=dict)
 
     @property
     def socket(self) -> bool:
         """Whether the input is a socket rather than a widget."""
-        return self.type not in WIDGET_TYPES
+        return WIDGET_TYPES.isdisjoint(self.type.split(","))
+
+    def lacks(self, value: Any) -> bool:
+        """Whether the server would refuse a value of the list.
+
+        A list without options takes anything but a model file: the front end fills it, or the server has no model.
+        """
+        if self.options is None or self.image_upload or not isinstance(value, str) or value in self.offered:
+            return False
+        return bool(self.options) or is_model_file(value)
 
     @functools.cached_property
     def offered(self) -> frozenset[str]:
@@ -77,8 +98,22 @@ class NodeInfo:
     display_name: str = ""
 
     def input(self, name: str) -> InputInfo | None:
-        """The input of this name, or None (dynamic inputs are not listed)."""
+        """The input of this name, those that options of dynamic combos add included, or None."""
         return self._by_name.get(name)
+
+    def inputs_with(self, values: Mapping[str, Any]) -> Iterator[InputInfo]:
+        """The inputs of a node with these values: all of the class, and what the chosen options add."""
+        waiting = list(reversed(self.inputs))
+        while waiting:
+            item = waiting.pop()
+            yield item
+            if item.added and isinstance(key := values.get(item.name), str):
+                waiting.extend(reversed(item.added.get(key, ())))
+
+    @property
+    def samples(self) -> bool:
+        """Whether the class makes latents or images with a model."""
+        return self.has_output("LATENT", "IMAGE") and self.has_input("MODEL", "GUIDER", *PIPES)
 
     def input_type(self, name: str) -> str | None:
         """The type of the input of this name, or None."""
@@ -113,7 +148,13 @@ class NodeInfo:
 
     @functools.cached_property
     def _by_name(self) -> dict[str, InputInfo]:
-        return {item.name: item for item in reversed(self.inputs)}  # the first of several with one name
+        found: dict[str, InputInfo] = {}
+        waiting = list(reversed(self.inputs))
+        while waiting:
+            item = waiting.pop()
+            found.setdefault(item.name, item)  # the first of several with one name
+            waiting.extend(one for added in item.added.values() for one in added)
+        return found
 
     @functools.cached_property
     def _accepted(self) -> frozenset[str]:
@@ -121,10 +162,16 @@ class NodeInfo:
 
 
 class NodeCatalog:
-    """Node classes by name. ``live`` says that a server answered, so that lists of file names can be checked."""
+    """Node classes by name.
 
-    def __init__(self, object_info: Mapping[str, Any], live: bool) -> None:
+    Args:
+        live: a server answered, so that lists of file names can be checked.
+        packs: for classes that the server lacks, what to install.
+    """
+
+    def __init__(self, object_info: Mapping[str, Any], live: bool, packs: Mapping[str, str] | None = None) -> None:
         self._raw = object_info
+        self.packs = packs or {}
         self._parsed: dict[str, NodeInfo] = {}
         self.live = live
 
@@ -214,12 +261,26 @@ def type_name(value: Any) -> str:
     return value if isinstance(value, str) else reprlib.repr(value)
 
 
-def _parse_input(name: str, spec: Any, optional: bool) -> InputInfo:
+def _parse_input(name: str, spec: Any, optional: bool, depth: int = 0) -> InputInfo:
     kind = spec[0] if isinstance(spec, (list, tuple)) and spec else spec
     extra = spec[1] if isinstance(spec, (list, tuple)) and len(spec) > 1 and isinstance(spec[1], Mapping) else {}
     options: tuple[str, ...] | None = None
+    added: dict[str, tuple[InputInfo, ...]] = {}
     listed = kind if isinstance(kind, (list, tuple)) else extra.get("options")
     if isinstance(listed, (list, tuple)):
-        options = tuple(type_name(item) for item in listed)
+        options = tuple(type_name(item["key"] if _is_option(item) else item) for item in listed)
+        for item in listed:
+            if _is_option(item) and depth < _MOST_LEVELS:
+                groups = mapping(item.get("inputs"))
+                added[type_name(item["key"])] = tuple(
+                    _parse_input(f"{name}.{key}", one, group == "optional", depth + 1)
+                    for group in ("required", "optional")
+                    for key, one in mapping(groups.get(group)).items()
+                )
     type_of_input = "COMBO" if isinstance(kind, (list, tuple)) else type_name(kind)
-    return InputInfo(name, type_of_input, optional, options, bool(extra.get("image_upload")))
+    return InputInfo(name, type_of_input, optional, options, bool(extra.get("image_upload")), added)
+
+
+def _is_option(item: Any) -> bool:
+    """Whether an option of a list is that of a dynamic combo."""
+    return isinstance(item, Mapping) and "key" in item

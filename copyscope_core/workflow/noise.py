@@ -12,14 +12,14 @@ from typing import Any
 
 from ..errors import WorkflowError
 from .graph import Link, Node
-from .node_info import NodeCatalog
+from .node_info import PIPES, NodeCatalog
 
 SEED_INPUTS = ("seed", "noise_seed")
 SEED_MODULUS = 2**64
 PRIMITIVE = re.compile(
     r"primitive|constant|literal|integer|seed|reroute|^(string|text|int|float)(multiline)?$", re.IGNORECASE
 )
-NOISY_OUTPUTS = ("LATENT", "NOISE", "IMAGE")
+NOISY_OUTPUTS = ("LATENT", "NOISE", "IMAGE", *PIPES)
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,13 @@ class Constants:
 
     @staticmethod
     def _only_input(node: Node) -> Any:
-        if not PRIMITIVE.search(node.class_type):
-            return None
-        inputs = [item for name, item in node.inputs.items() if name != "control_after_generate" and item is not None]
-        return inputs[0] if len(inputs) == 1 else None
+        return _inputs(node)[0] if is_primitive(node) else None
+
+
+def is_primitive(node: Node) -> bool:
+    """Whether a node only gives the one value that it holds, or passes on."""
+    return bool(PRIMITIVE.search(node.class_type)) and len(_inputs(node)) == 1
+
+
+def _inputs(node: Node) -> list[Any]:
+    return [item for name, item in node.inputs.items() if name != "control_after_generate" and item is not None]

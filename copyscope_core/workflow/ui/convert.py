@@ -8,12 +8,13 @@ source; primitive nodes and promoted widgets become values. A ``WorkflowError`` 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ...errors import WorkflowError
-from ..graph import Link, is_nested_deeper
+from ..graph import Graph, Link, is_nested_deeper, parse_graph
 from .links import PASSING, Links
 from .promoted import PromotedWidgets, Value
 from .scopes import UiNode, UiScope, UiWorkflow, type_of
@@ -29,16 +30,28 @@ LINKS_AT_RUN_TIME = ("Anything Everywhere", "Prompts Everywhere", "Seed Everywhe
 """Node types whose links the front end makes when it queues a prompt, so that no UI file holds them."""
 EXPORT = "open it in ComfyUI and export it with “Export (API)”"
 
+MOST_LISTED = 5
+"""Values that an error message names."""
+
+_PACK = re.compile(r"[\w.-]{1,100}(?:/[\w.-]{1,100})?", re.ASCII)
+
 MAX_LEVELS = 256
 """Most levels of lists and objects within each other in a UI file."""
 
 
 @dataclass(frozen=True)
 class Conversion:
-    """A workflow in API format, and a sentence for each thing that was left out or chosen in the conversion."""
+    """A workflow in API format.
+
+    Attributes:
+        notes: a sentence for each thing that was left out or chosen in the conversion.
+        packs: for each class that the server lacks, what to install. Its nodes are in the graph with their links
+            alone: they may be of no account to the image.
+    """
 
     graph: ApiWorkflow
     notes: tuple[str, ...] = ()
+    packs: Mapping[str, str] = field(default_factory=dict)
 
 
 def is_ui_format(data: object) -> bool:
@@ -72,6 +85,19 @@ def convert(data: Mapping[str, Any], object_info: Mapping[str, Any]) -> Conversi
         ) from error
 
 
+def differing(graph: Graph, ui: Mapping[str, Any], object_info: Mapping[str, Any]) -> list[str]:
+    """The first nodes that a workflow in API format and one in UI format do not have alike, by their ids.
+
+    None if they are alike, or if the UI format cannot be converted.
+    """
+    try:
+        other = parse_graph(convert(ui, object_info).graph)
+    except WorkflowError:
+        return []
+    names = dict.fromkeys([*graph, *other])
+    return [name for name in names if graph.get(name) != other.get(name)][:MOST_LISTED]
+
+
 class _Converter:
     """Converts one workflow, and collects the notes."""
 
@@ -85,11 +111,22 @@ class _Converter:
     def run(self) -> Conversion:
         """The converted workflow."""
         active = self._workflow.active_nodes()
-        self._refuse_unknown(active)
+        self._refuse_unreadable(active)
         graph: ApiWorkflow = {}
+        packs: dict[str, str] = {}
         for scope, node in active:
-            if type_of(node) in self._info and type_of(node) not in VIRTUAL:
+            kind = type_of(node)
+            if kind in VIRTUAL:
+                continue
+            if kind in self._info:
                 graph[scope.id_of(node)] = self._api_node(scope, node)
+            elif _is_linked(node):
+                packs.setdefault(kind, _what_to_install(node))
+                inputs = self._linked_inputs(scope, node)
+                graph[scope.id_of(node)] = {"class_type": kind, "inputs": inputs, "_meta": {"title": kind}}
+            else:
+                note = f"node {scope.id_of(node)} ({kind}) is unknown to the server and linked to nothing"
+                self._notes.append(f"{note}, so it is left out")
         for name, converted in graph.items():
             for key, value in list(converted["inputs"].items()):
                 if isinstance(value, list) and value[0] not in graph:
@@ -100,11 +137,10 @@ class _Converter:
                     )
         if not graph:
             raise WorkflowError("the workflow has no active node: all are muted, bypassed or notes")
-        return Conversion(graph, tuple(self._notes))
+        return Conversion(graph, tuple(self._notes), packs)
 
-    def _refuse_unknown(self, active: Sequence[tuple[UiScope, UiNode]]) -> None:
-        """Refuse node types that cannot be converted."""
-        missing: list[str] = []
+    def _refuse_unreadable(self, active: Sequence[tuple[UiScope, UiNode]]) -> None:
+        """Refuse node types that cannot be converted, wherever they are: they may stand for any others."""
         grouped: list[str] = []
         wireless: list[str] = []
         for scope, node in active:
@@ -114,12 +150,6 @@ class _Converter:
                 grouped.append(label)
             elif kind.startswith(LINKS_AT_RUN_TIME):
                 wireless.append(label)
-            elif kind not in self._info and kind not in VIRTUAL:
-                if _is_linked(node):
-                    missing.append(label)
-                else:
-                    note = f"node {label} is unknown to the server and linked to nothing, so it is left out"
-                    self._notes.append(note)
         if grouped:
             raise WorkflowError(
                 f"the workflow uses group nodes, a format that ComfyUI has replaced by subgraphs: node "
@@ -129,25 +159,17 @@ class _Converter:
             raise WorkflowError(
                 f"node {', '.join(wireless)} makes links that the workflow file does not hold; {EXPORT}"
             )
-        if missing:
-            raise WorkflowError(
-                f"the server has no such node: {', '.join(missing)}; install the node pack there, or remove, mute or "
-                "bypass the node"
-            )
 
     def _api_node(self, scope: UiScope, node: UiNode) -> dict[str, Any]:
         """A node in API format."""
         name, kind = scope.id_of(node), str(node["type"])
         widgets = self._widgets.widgets(node)
-        inputs = {key: _wrap(value) for key, value in widgets.values.items()}
-        for one in node.get("inputs") or ():
-            if one.get("link") is None:
-                continue
-            source = self._links.source(scope, node, one)
-            if isinstance(source, Value):
-                inputs[one["name"]] = _wrap(source.value)
-            elif isinstance(source, Link):
-                inputs[one["name"]] = [source.node, source.slot]
+        inputs = {key: _wrap(value) for key, value in widgets.values.items()} | self._linked_inputs(scope, node)
+        if widgets.lost:
+            raise WorkflowError(
+                f"node {name} ({kind}) holds {', '.join(map(repr, widgets.lost[:MOST_LISTED]))} in values that the "
+                f"server's /object_info does not declare, so that they would be lost; {EXPORT}"
+            )
         misfits = [text for text in widgets.misfits if not isinstance(inputs.get(text.split(" = ")[0]), list)]
         if misfits:
             raise WorkflowError(
@@ -157,6 +179,31 @@ class _Converter:
         self._notes += [f"node {name} ({kind}): {note}" for note in widgets.notes]
         title = node.get("title") or self._info[kind].get("display_name") or kind
         return {"class_type": kind, "inputs": inputs, "_meta": {"title": title}}
+
+    def _linked_inputs(self, scope: UiScope, node: UiNode) -> dict[str, Any]:
+        """The inputs of a node that are linked, in API format."""
+        inputs: dict[str, Any] = {}
+        for one in node.get("inputs") or ():
+            source = self._links.source(scope, node, one) if one.get("link") is not None else None
+            if isinstance(source, Value):
+                inputs[one["name"]] = _wrap(source.value)
+            elif isinstance(source, Link):
+                inputs[one["name"]] = [source.node, source.slot]
+        return inputs
+
+
+def _what_to_install(node: UiNode) -> str:
+    """What to install for a node of an unknown class, as the file says it: its pack in the registry or on GitHub."""
+    properties = node.get("properties")
+    named = properties if isinstance(properties, Mapping) else {}
+    pack, repository = named.get("cnr_id"), named.get("aux_id")
+    if pack == "comfy-core":
+        return "update ComfyUI, which has it in a newer version"
+    if isinstance(pack, str) and _PACK.fullmatch(pack):
+        return f"install the node pack {pack!r} (with ComfyUI-Manager, or comfy node install {pack})"
+    if isinstance(repository, str) and _PACK.fullmatch(repository):
+        return f"install the node pack https://github.com/{repository}"
+    return "install its pack"
 
 
 def _is_linked(node: UiNode) -> bool:

@@ -34,6 +34,9 @@ REROUTES = frozenset({"Reroute", "Reroute (rgthree)"})
 PASSING = REROUTES | {PRIMITIVE, SET_NODE, GET_NODE}
 """Node types of the front end that pass a value on and never reach the server."""
 
+LOSES_PRIMITIVES = (1, 46)
+"""Front ends from this version on do not send a primitive node's value into a subgraph."""
+
 MAX_STEPS = 50 * MAX_NODES
 """Most steps for all links of a workflow together; ordinary ones take some ten steps per node."""
 
@@ -144,15 +147,25 @@ class Links:
         if not 0 <= slot < len(scope.contents.declared):
             raise WorkflowError(f"{asked} is linked to input {slot} of its subgraph, which has no such input")
         outer = self._inputs(scope.instance)[slot]
-        if outer.get("link") is None or self._is_from_empty_primitive(parent, outer):
+        if outer.get("link") is None:
             return self._promoted.shown(scope.instance)[slot]
+        primitive = self._primitive(parent, outer)
+        if primitive is not None and _primitive_value(primitive) is None:
+            return self._promoted.shown(scope.instance)[slot]
+        if primitive is not None and self._workflow.front_end >= LOSES_PRIMITIVES:
+            self._notes.append(
+                f"{asked} keeps its own value: the front end that saved the workflow shows the value of primitive node "
+                f"{parent.id_of(primitive)} on the subgraph, but does not send it"
+            )
+            return None
         return _Input(parent, scope.instance, outer)
 
     @staticmethod
-    def _is_from_empty_primitive(scope: UiScope, one: UiInput) -> bool:
+    def _primitive(scope: UiScope, one: UiInput) -> UiNode | None:
+        """The primitive node that is linked to an input."""
         link = scope.contents.links.get(str(one.get("link")))
-        node = scope.contents.nodes.get(link.origin, {}) if link is not None else {}
-        return type_of(node) == PRIMITIVE and _primitive_value(node) is None
+        node = scope.contents.nodes.get(link.origin) if link is not None else None
+        return node if node is not None and type_of(node) == PRIMITIVE else None
 
     # From an output ------------------------------------------------------------------------------------------------
 
@@ -236,7 +249,8 @@ class Links:
                 for one in self._workflow.contents(kind).declared
             ]
         declared = [one for one in declared_inputs(self._info.get(kind, {})) if not one.is_autogrow]
-        ordered = [one for one in declared if not one.is_widget] + [one for one in declared if one.is_widget]
+        types = self._promoted.link_types
+        ordered = sorted(declared, key=lambda one: one.is_widget(saved, types))
         known = {one.name for one in ordered}
         return [{**saved.get(one.name, {}), "name": one.name, "type": one.link_type} for one in ordered] + [
             one for name, one in saved.items() if name not in known

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .scopes import UiContents, UiNode, UiWorkflow, type_of
-from .widgets import Widgets, read_widgets
+from .widgets import Widgets, link_types, read_widgets
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,7 @@ class PromotedWidgets:
     def __init__(self, workflow: UiWorkflow, object_info: Mapping[str, Any]) -> None:
         self._workflow = workflow
         self._info = object_info
+        self.link_types = link_types(object_info)
         self._widgets: dict[int, Widgets] = {}
         self._inner: dict[str, list[Value | None]] = {}
         self._shown: dict[int, list[Value | None]] = {}
@@ -39,7 +40,7 @@ class PromotedWidgets:
     def widgets(self, node: UiNode) -> Widgets:
         """A node's widget values."""
         if id(node) not in self._widgets:
-            self._widgets[id(node)] = read_widgets(node, self._info.get(type_of(node), {}))
+            self._widgets[id(node)] = read_widgets(node, self._info.get(type_of(node), {}), self.link_types)
         return self._widgets[id(node)]
 
     def shown(self, instance: UiNode) -> list[Value | None]:

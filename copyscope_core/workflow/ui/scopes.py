@@ -7,6 +7,7 @@ A subgraph is defined once in the file and may be used many times, also inside o
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -122,6 +123,14 @@ class UiWorkflow:
         self._data = data
         self.definitions = _read_definitions(data)
         self._contents: dict[str, UiContents] = {}
+
+    @functools.cached_property
+    def front_end(self) -> tuple[int, int]:
+        """Major and minor version of the front end that saved the file; zeros where the file does not tell."""
+        extra = self._data.get("extra")
+        version = extra.get("frontendVersion") if isinstance(extra, Mapping) else None
+        found = re.match(r"(\d{1,4})\.(\d{1,4})\.", version) if isinstance(version, str) else None
+        return (int(found[1]), int(found[2])) if found else (0, 0)
 
     def contents(self, kind: str) -> UiContents:
         """The contents of the subgraph with this id, which is also the type of its nodes."""

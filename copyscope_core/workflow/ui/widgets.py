@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..node_info import type_name
-from .scopes import UiNode
+from ..lora_tags import tags
+from ..node_info import is_model_file, mapping, type_name
+from .scopes import UiInput, UiNode
 
 Schema = Mapping[str, Any]
 
@@ -22,10 +23,12 @@ DYNAMIC_COMBO, MATCH_TYPE, AUTOGROW = "COMFY_DYNAMICCOMBO_V3", "COMFY_MATCHTYPE_
 PLAIN_WIDGETS = frozenset({"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO", "MARKDOWN", "TEXTAREA", "COLOR"})
 DISPLAY_WIDGETS = frozenset({"IMAGECOMPARE", "CHART", "GALLERIA", "LOAD_3D", "LOAD_3D_ANIMATION", "WEBCAM"})
 WIDGET_TYPES = PLAIN_WIDGETS | DISPLAY_WIDGETS | {"AUDIO_RECORD", DYNAMIC_COMBO}
-"""Input types for which the front end makes a widget with a saved value; every other type is a socket."""
+"""Input types for which the front end itself makes a widget with a saved value. Packs make widgets for others."""
 SEED_NAMES = ("seed", "noise_seed")
 CONTROL_VALUES = (None, "fixed", "increment", "increment-wrap", "decrement", "randomize")
 UPLOAD_FLAGS = ("image_upload", "video_upload", "audio_upload", "animated_image_upload")
+POWER_LOADER = "Power Lora Loader (rgthree)"
+"""The class whose rows the server takes without declaring them."""
 PREVIEW_KEYS = ("videopreview", "preview")
 MISSING: Any = object()
 """The default of an input that has none."""
@@ -48,10 +51,23 @@ class Input:
         """True if the input is a socket although its type could be a widget."""
         return bool(self.options.get("forceInput") or (self.optional and self.options.get("defaultInput")))
 
-    @property
-    def is_widget(self) -> bool:
-        """True if the front end makes a widget for the input."""
-        return not self.forced and (self.options.get("widgetType") or self.type) in WIDGET_TYPES
+    def is_widget(self, saved: Mapping[Any, UiInput], link_types: Container[str]) -> bool:
+        """Whether the front end makes a widget for the input.
+
+        For a type that it does not know itself the file tells: it holds every socket, and says of each whether it
+        belongs to a widget. Where it tells nothing, a type that no node gives is no socket.
+
+        Args:
+            saved: the node's inputs in the file, by name.
+            link_types: the types that nodes give.
+        """
+        if self.forced:
+            return False
+        if self.type in WIDGET_TYPES or self.options.get("widgetType") or self.options.get("socketless"):
+            return True
+        if self.name in saved:
+            return bool(saved[self.name].get("widget"))
+        return not self.type.startswith("COMFY_") and all(part not in link_types for part in self.type.split(","))
 
     @property
     def is_autogrow(self) -> bool:
@@ -170,24 +186,27 @@ class Widgets:
         names: the declared inputs that are widgets.
         notes: a sentence for each thing that was left out or chosen.
         misfits: ``name = value`` for each value of a wrong type.
+        lost: model files and LoRAs in values whose inputs the server does not declare.
     """
 
     values: dict[str, Any]
     names: frozenset[str]
     notes: tuple[str, ...] = ()
     misfits: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()
 
 
-def _migrate(inputs: Sequence[Input], saved: Sequence[Any]) -> Sequence[Any]:
+def _migrate(inputs: Sequence[Input], widgets: Container[str], saved: Sequence[Any]) -> Sequence[Any]:
     """The saved values without those of inputs that were widgets when the file was saved and are sockets now."""
-    slots = [one.forced for one in inputs if one.is_widget or one.forced for _ in range(2 if one.has_control else 1)]
+    made = [one for one in inputs if one.forced or one.name in widgets]
+    slots = [one.forced for one in made for _ in range(2 if one.has_control else 1)]
     if not any(slots) or len(slots) != len(saved):
         return saved
     return [value for value, forced in zip(saved, slots, strict=True) if not forced]
 
 
 def _lora_rows(saved: Iterable[Any]) -> dict[str, Any]:
-    """The rows of rgthree's Power Lora Loader by input: ``lora_1``, ``lora_2`` … The server does not declare them."""
+    """The rows of rgthree's Power Lora Loader by input: ``lora_1``, ``lora_2`` …"""
     rows = [dict(value) for value in saved if isinstance(value, Mapping) and "lora" in value]
     for row in rows:
         if row.get("strengthTwo") is None:
@@ -195,17 +214,31 @@ def _lora_rows(saved: Iterable[Any]) -> dict[str, Any]:
     return {f"lora_{number}": row for number, row in enumerate(rows, 1)}
 
 
-def read_widgets(node: UiNode, schema: Schema) -> Widgets:
-    """A node's widget values; ``schema`` is its class in ``/object_info``."""
+def link_types(object_info: Mapping[str, Any]) -> frozenset[str]:
+    """The types of links: those that some node class gives, and the one that takes any."""
+    outputs = [mapping(schema).get("output") for schema in object_info.values()]
+    given = [type_name(kind) for kinds in outputs if isinstance(kinds, (list, tuple)) for kind in kinds]
+    return frozenset({"*", *(part for kind in given for part in kind.split(","))})
+
+
+def read_widgets(node: UiNode, schema: Schema, types: Container[str] = ()) -> Widgets:
+    """A node's widget values.
+
+    Args:
+        schema: its class in ``/object_info``.
+        types: ``link_types``.
+    """
     inputs = declared_inputs(schema)
+    entries = {one.get("name"): one for one in node.get("inputs") or ()}
+    widgets = [one for one in inputs if one.is_widget(entries, types)]
     saved = node.get("widgets_values")
     values: dict[str, Any] = {}
     names: set[str] = set()
     notes: list[str] = []
     misfits: list[str] = []
     by_name = saved if isinstance(saved, Mapping) else None
-    rest = deque(_migrate(inputs, saved) if isinstance(saved, (list, tuple)) else ())
-    waiting = deque(one for one in inputs if one.is_widget)
+    rest = deque(_migrate(inputs, {one.name for one in widgets}, saved) if isinstance(saved, (list, tuple)) else ())
+    waiting = deque(widgets)
     while waiting:
         one = waiting.popleft()
         names.add(one.name)
@@ -224,20 +257,38 @@ def read_widgets(node: UiNode, schema: Schema) -> Widgets:
         if value is not MISSING:
             values[one.name] = value
         if one.type == DYNAMIC_COMBO:
-            waiting.extendleft(sub for sub in reversed(selected_inputs(one, value)) if sub.is_widget)
+            added = selected_inputs(one, value)
+            waiting.extendleft(sub for sub in reversed(added) if sub.is_widget(entries, types))
         elif one.has_control and rest and rest[0] in CONTROL_VALUES:
             rest.popleft()
     if by_name is not None:
         values.update((key, value) for key, value in by_name.items() if key not in names and key not in PREVIEW_KEYS)
         return Widgets(values, frozenset(names), tuple(notes), tuple(misfits))
-    rows = _lora_rows(rest)
+    rows = _lora_rows(rest) if node.get("type") == POWER_LOADER else {}
     values.update(rows)
+    lost = () if rows else tuple(dict.fromkeys(name for value in rest for name in _models_in(value)))
     uploads = any(one.options.get(flag) for one in inputs for flag in UPLOAD_FLAGS)
     left = [value for value in rest if value not in (None, "") and not isinstance(value, Mapping)]
     if left and not uploads and not rows:
         plural = "s" if len(left) > 1 else ""
         notes.append(f"{len(left)} saved widget value{plural} unknown to the server's /object_info left out")
-    return Widgets(values, frozenset(names), tuple(notes), tuple(misfits))
+    return Widgets(values, frozenset(names), tuple(notes), tuple(misfits), lost)
+
+
+def _models_in(value: Any) -> Iterator[str]:
+    """The model files and LoRAs that a saved value names. The file's depth is limited (``convert``)."""
+    waiting = [value]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, str):
+            yield from [item] if is_model_file(item) else tags(item)
+        elif isinstance(item, Mapping):
+            name = item.get("name")
+            if isinstance(name, str) and "strength" in item and not is_model_file(name):  # a row without extension
+                yield name
+            waiting.extend(item.values())
+        elif isinstance(item, (list, tuple)):
+            waiting.extend(item)
 
 
 def _is_number(value: Any) -> bool:
