@@ -26,12 +26,28 @@ def check_requirements(path: Path = REQUIREMENTS) -> None:
         )
 
 
+def tell_browser(sentence: str) -> None:
+    """Let the front end say what the log says: where the pack has no nodes, ``web/copyscope.js`` asks for it."""
+    from aiohttp import web  # ComfyUI's own server is made of it
+    from server import PromptServer
+
+    async def missing(request: web.Request) -> web.Response:
+        return web.json_response({"message": sentence})
+
+    PromptServer.instance.routes.get("/copyscope/missing")(missing)
+
+
 if __package__:  # loaded by ComfyUI from custom_nodes, not by a test runner that walks the repository
 
     async def comfy_entrypoint():
-        check_requirements()
-
+        try:
+            check_requirements()
+        except ImportError as error:
+            tell_browser(str(error))
+            raise
         from .nodes import CopyScopeExtension, add_routes
+        from .nodes.host.comfyui import say_if_newer
 
+        say_if_newer()
         add_routes()
         return CopyScopeExtension()

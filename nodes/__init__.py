@@ -13,6 +13,7 @@ from .reference import LoadReference
 from .report import ShapleyReport
 from .routes import add_routes
 from .settings import Settings
+from .style import StyleOfImage
 
 NODES: list[type[io.ComfyNode]] = [
     CoalitionEnumerator,
@@ -25,6 +26,7 @@ NODES: list[type[io.ComfyNode]] = [
     CoalitionImages,
     CollectCoalitions,
     Turn,
+    StyleOfImage,
 ]
 
 

@@ -8,7 +8,7 @@ from comfy_api.latest import io
 
 from ..copyscope_core.errors import WorkflowError
 from ..copyscope_core.settings import MAX_COALITIONS, AuditSettings
-from ..copyscope_core.workflow.graph import as_link
+from ..copyscope_core.workflow.graph import Node, as_link
 from .run.start import start_run
 from .types import Coalitions, PlayerChoice, SettingsChoice
 
@@ -70,7 +70,8 @@ class CoalitionEnumerator(io.ComfyNode):
         dynprompt = cls.hidden.dynprompt
         graph = {node_id: _plain(dynprompt.get_node(node_id)) for node_id in _ancestry(dynprompt, target.node)}
         chosen = {**(players or {}), **(settings or {}), "seeds": seeds, "max_coalitions": max_coalitions}
-        return start_run(graph, target, AuditSettings.of(chosen), set(graph), cls.hidden)
+        whole = {node_id: _node(dynprompt.get_node(node_id)) for node_id in dynprompt.all_node_ids()}
+        return start_run(graph, target, AuditSettings.of(chosen), set(graph), cls.hidden, whole)
 
 
 def _ancestry(dynprompt: Any, root: str) -> list[str]:
@@ -86,6 +87,10 @@ def _ancestry(dynprompt: Any, root: str) -> list[str]:
             if (link := as_link(value)) is not None:
                 stack.append(link.node)
     return list(seen)
+
+
+def _node(node: dict[str, Any]) -> Node:
+    return Node(node["class_type"], {name: as_link(value) or value for name, value in node["inputs"].items()})
 
 
 def _plain(node: dict[str, Any]) -> dict[str, Any]:

@@ -12,14 +12,17 @@ from comfy_api.latest import io
 
 from ..copyscope_core.distances.registry import DISTANCES
 from ..copyscope_core.errors import ImageError
-from ..copyscope_core.evaluation.sampling import next_design
+from ..copyscope_core.features.beside import ContentAndStyle
 from ..copyscope_core.features.extractor import FeatureCache, FeatureExtractor
 from ..copyscope_core.files.folders import list_folder
 from ..copyscope_core.files.images import ImageFile, read_image
-from ..copyscope_core.game.design import Design
 from ..copyscope_core.planning.own_nodes import NOTHING
+from ..copyscope_core.planning.plan import Plan
+from ..copyscope_core.planning.rounds import next_plan, put_back
+from ..copyscope_core.report.until_sure import race_text
 from .host import comfyui
 from .host.clip_vision import ClipVisionExtractor
+from .host.diffusion_style import DiffusionStyle
 from .host.inception import host_extractor
 from .reference import check_folder, fingerprint, from_tensors
 from .run.graph_run import GraphRun
@@ -65,6 +68,13 @@ class FID(io.ComfyNode):
                 io.ClipVision.Input("clip_vision", optional=True,
                                     tooltip="A CLIP, SigLIP or DINOv2 model whose features are compared instead of "
                                             "those of FID's Inception."),
+                io.Boolean.Input("control_bank", default=True, optional=True,
+                                 tooltip="Without a control_folder, compare with works of CopyScope's own bank: of the "
+                                         "reference's kind, and none that resembles it."),
+                io.Model.Input("style_model", optional=True,
+                               tooltip="A diffusion model that sees the images' style (IntroStyle), straight from its "
+                                       "loader: a plain checkpoint, not the audited one. Needs style_vae too."),
+                io.Vae.Input("style_vae", optional=True, tooltip="The VAE of style_model."),
             ],
             outputs=[Game.Output("game")],
             hidden=[io.Hidden.dynprompt, io.Hidden.unique_id],
@@ -74,8 +84,16 @@ class FID(io.ComfyNode):
 
     @classmethod
     def validate_inputs(
-        cls, reference_folder: Any, reference: Any = _NOT_LINKED, control_folder: Any = NOTHING, distance: Any = None
+        cls,
+        reference_folder: Any,
+        reference: Any = _NOT_LINKED,
+        control_folder: Any = NOTHING,
+        distance: Any = None,
+        style_model: Any = _NOT_LINKED,
+        style_vae: Any = _NOT_LINKED,
     ) -> bool | str:
+        if (style_model is _NOT_LINKED) != (style_vae is _NOT_LINKED):
+            return "style_model and style_vae go together: wire both from one loader, or neither."
         if (chosen := _first(distance)) is not None and chosen not in DISTANCES:  # ComfyUI 0.3.64 does not look
             return f"There is no distance {chosen!r}; choose one of {', '.join(DISTANCES)}."
         folder, control = _first(reference_folder), _chosen(control_folder)
@@ -100,34 +118,50 @@ class FID(io.ComfyNode):
         control_folder: Any = NOTHING,
         distance: Any = "fid",
         clip_vision: Any = None,
+        control_bank: Any = True,
+        style_model: Any = None,
+        style_vae: Any = None,
     ) -> io.NodeOutput:
         from ..copyscope_core.auditing.reporting import measure_audit  # when used: ComfyUI's start stays short
+        from ..copyscope_core.controls.bank import load_bank
         from ..copyscope_core.evaluation.measure import Works
 
         run: GraphRun = _first(coalitions)
         images = _reference(_first(reference_folder), reference)
         control = _chosen(control_folder)
+        extractor = _extractor(_first(clip_vision), cls.hidden)
+        if style_model is not None and style_vae is not None:
+            extractor = ContentAndStyle(extractor, DiffusionStyle(_first(style_model), _first(style_vae)))
         bar = comfy.utils.ProgressBar(len(run.plan.design.masks))
         inputs = {item.node: read_image(comfyui.input_image_path(item.file)) for item in run.plan.images}
-        settings = run.plan.settings.model_copy(update={"distance": _first(distance)})
+        plan = replace(run.plan, settings=run.plan.settings.model_copy(update={"distance": _first(distance)}))
         stored = run.stored()
         measured = measure_audit(
-            replace(stored, plan=replace(stored.plan, settings=settings)),
-            Works(images, [] if control is None else list_folder(comfyui.input_folder(control))),
-            FeatureCache(run.store.features_folder, _extractor(_first(clip_vision), cls.hidden)),
+            replace(stored, plan=plan),
+            Works(
+                images,
+                () if control is None else list_folder(comfyui.input_folder(control)),
+                load_bank() if _first(control_bank) else None,
+            ),
+            FeatureCache(run.store.features_folder, extractor),
             inputs,
-            lambda done, total: bar.update_absolute(done, total),
+            bar.update_absolute,
+            bar.update_absolute,
         )
-        design = next_design(measured.measurement.evaluation, settings)
-        if design is None and run.closed:
-            return io.NodeOutput(MeasuredRun(run, measured))
-        return _with_more(run, design, cls.hidden)
+        following, more = next_plan(plan, measured.measurement.evaluation)
+        if following.race is not None and following is not plan:
+            run.say(race_text(following.race, plan.group_names or plan.names))
+        if more or not run.closed:
+            return _with_more(run, following, more, cls.hidden)
+        if (again := put_back(following, stored.entries)) is not None:
+            return _with_more(run, again, True, cls.hidden)
+        return io.NodeOutput(MeasuredRun(run, replace(measured, audit=replace(measured.audit, plan=following))))
 
 
-def _with_more(run: GraphRun, design: Design | None, hidden: Any) -> io.NodeOutput:
-    """Expand to the next part of a sample, and to a node like this one that measures it too."""
+def _with_more(run: GraphRun, plan: Plan, more: bool, hidden: Any) -> io.NodeOutput:
+    """Expand to what the plan has not run yet, and to a node like this one that measures it too."""
     dynprompt, own = hidden.dynprompt, _first(hidden.unique_id)
-    nodes, link = continue_run(run, design, set(dynprompt.all_node_ids()))
+    nodes, link = continue_run(run, plan, more, set(dynprompt.all_node_ids()))
     again = f"{run.prefix}{run.part}.fid"
     inputs = {**dynprompt.get_node(own)["inputs"], "coalitions": link}
     nodes[again] = {"class_type": dynprompt.get_node(own)["class_type"], "inputs": inputs}

@@ -16,6 +16,8 @@ from ..copyscope_core.errors import CopyScopeError
 from ..copyscope_core.features.extractor import FeatureCache
 from ..copyscope_core.files.pixels import as_rgb, pixel_hash, quantise
 from ..copyscope_core.planning.steps import Step
+from ..copyscope_core.planning.video import chosen_frames
+from ..copyscope_core.store.entry import clip_meta
 from ..copyscope_core.workflow.graph import to_json
 from .host.inception import host_extractor
 from .run.expansion import COLLECT, IMAGES, TURN
@@ -100,7 +102,11 @@ class CollectCoalitions(io.ComfyNode):
 
 
 def store_images(run: GraphRun, step: Step, images: torch.Tensor) -> None:
-    """Write a batch as PNG files, with the coalition's workflow in them, and compute its features."""
+    """Write a batch, of a clip the chosen frames, as PNG files that hold the workflow, and compute features."""
+    clip: dict[str, Any] = {}
+    if run.plan.clip is not None:
+        places = chosen_frames(len(images), run.plan.clip.frames)
+        clip, images = clip_meta(places, len(images)), images[places]
     pixels = [as_rgb(quantise(image)) for image in images]
     workflow = json.dumps(to_json(run.graph(step)))
     run.store.write(
@@ -111,7 +117,11 @@ def store_images(run: GraphRun, step: Step, images: torch.Tensor) -> None:
             "mask": step.mask,
             "offset": step.offset,
             "purpose": step.purpose,
+            **clip,
         },
+    )
+    run.custody.images_made(
+        key=run.keys[step], members=list(run.plan.members(step.mask)), offset=step.offset, purpose=step.purpose
     )
     cache = FeatureCache(run.store.features_folder, host_extractor())
     cache.features([(item, pixel_hash(item)) for item in pixels])

@@ -28,27 +28,27 @@ class Players(io.ComfyNode):
                                tooltip="Stands in where the VAE is absent. With none, the checkpoint's own VAE does."),
                 io.String.Input("key_prompts", multiline=True, default="",
                                 placeholder="key_prompts: phrases that are players, one a line; empty: the whole text",
-                                tooltip="key_prompts: phrases of the positive prompt that are players, one a line. "
+                                tooltip="Phrases of the positive prompt that are players, one a line. "
                                 "Empty: the whole text is one player."),
                 io.String.Input("neutral_prompt", multiline=True, default="",
                                 placeholder="neutral_prompt: text where the prompt is absent; empty: none",
-                                tooltip="neutral_prompt: text that stands where the whole positive prompt is absent. "
+                                tooltip="Stands where the whole positive prompt is absent. "
                                 "Empty: no text."),
                 io.String.Input("only", multiline=True, default="",
                                 placeholder="only: the components to measure, one a line; empty: all",
-                                tooltip="only: just these components are players, all others are locked. One a line: "
+                                tooltip="Just these components are players, all others are locked. One a line: "
                                 "name, node id, kind or file name. Empty: all are players."),
                 io.String.Input("lock", multiline=True, default="",
                                 placeholder="lock: components that are always present, one a line; empty: none",
-                                tooltip="lock: components that are present in every coalition and not measured. "
+                                tooltip="Components that are present in every coalition and not measured. "
                                 "One a line: name, node id, kind (such as prompt) or file name."),
                 io.String.Input("image_players", multiline=True, default="", optional=True,
                                 placeholder="image_players: node ids of image loaders to measure, one a line",
-                                tooltip="image_players: node ids of image loaders that are players too, one a line. "
+                                tooltip="Node ids of image loaders that are players too, one a line. "
                                 "A grey image stands where one is absent."),
                 io.String.Input("baseline_models", multiline=True, default="", optional=True,
                                 placeholder="baseline_models: node id = file name, one a line",
-                                tooltip="baseline_models: what stands where a loader's model is absent, one a line: "
+                                tooltip="What stands where a loader's model is absent, one a line: "
                                 "node id = file name, such as 12 = flux1-dev.safetensors."),
             ],
             outputs=[PlayerChoice.Output("players")],

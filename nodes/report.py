@@ -6,6 +6,7 @@ from typing import Any
 
 from comfy_api.latest import io
 
+from ..copyscope_core.settings import words_of
 from .fid import MeasuredRun
 from .host import comfyui
 from .types import Game
@@ -28,6 +29,11 @@ class ShapleyReport(io.ComfyNode):
                 io.Boolean.Input("private", default=False, optional=True,
                                  tooltip="Leave prompts, paths and images of the reference out of the report; hashes "
                                          "remain."),
+                io.String.Input("artist", default="", optional=True,
+                                tooltip="The artist's name, pen names or other words, with ; between them: the report "
+                                        "says where a model file's own metadata has them. No number depends on it."),
+                io.String.Input("examiner", default="", optional=True, tooltip="Who makes the report."),
+                io.String.Input("case", default="", optional=True, tooltip="Number of the case that it is made for."),
             ],
             outputs=[io.String.Output("report", tooltip="The report as JSON."), io.String.Output("summary")],
             is_output_node=True,
@@ -38,17 +44,25 @@ class ShapleyReport(io.ComfyNode):
         return float("nan")  # every prompt gets its report in /history, a repeated one too
 
     @classmethod
-    def execute(cls, game: MeasuredRun, show_reference: bool, private: bool = False) -> io.NodeOutput:
+    def execute(
+        cls, game: MeasuredRun, show_reference: bool, private: bool = False, artist: str = "", examiner: str = "",
+        case: str = "",
+    ) -> io.NodeOutput:  # fmt: skip
         from ..copyscope_core.auditing.reporting import publish_audit, report_audit
         from ..copyscope_core.evidence.publish import ReportOptions
-        from ..copyscope_core.report.text import summary_text
+        from ..copyscope_core.report.text import manifest_text, summary_text
 
         classes = (node.class_type for node in game.run.plan.graph.values())
-        report = report_audit(game.measured, game.run.model_hashes(), comfyui.environment(classes))
-        report = publish_audit(game.measured, report, ReportOptions(show_reference, private)).report
+        measured = game.measured.looking_for(words_of(artist))
+        report = report_audit(
+            measured, game.run.model_hashes(), comfyui.environment(classes), game.run.model_metadata()
+        )
+        options = ReportOptions(show_reference, private, examiner=examiner.strip() or None, case=case.strip() or None)
+        published = publish_audit(measured, report, options, game.run.custody)
+        report = published.report
         folder = game.run.store.folder
         subfolder = folder.relative_to(comfyui.runs_folder().parent).as_posix()
-        text = summary_text(report)
+        text = f"{summary_text(report)}\n{manifest_text(published.manifest_sha256)}"
         return io.NodeOutput(
             report.model_dump_json(),
             text,
@@ -58,6 +72,7 @@ class ShapleyReport(io.ComfyNode):
                     {"filename": name, "subfolder": subfolder, "type": "output"}
                     for name in ("report.html", "report.json")
                 ],
+                "copyscope_manifest": [published.manifest_sha256],
                 "text": [text],
             },
         )

@@ -1,4 +1,4 @@
-"""CopyScope Settings: how many coalitions are run, and which players belong together."""
+"""CopyScope Settings: how much is run, which players belong together, how many frames are measured."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ class Settings(io.ComfyNode):
             node_id="CopyScopeSettings",
             display_name="CopyScope Settings",
             category="CopyScope",
-            description="For many LoRAs: run a sample of the combinations, and group models of one author.",
+            description=(
+                "Run no more than it takes to be sure. For many LoRAs: run a sample of the combinations, and group "
+                "models of one author. For videos: how many frames are measured."
+            ),
             inputs=[
                 io.Int.Input("budget", default=0, min=0, max=2**16,
                              tooltip="At most so many combinations are run, where an exact result needs more. "
@@ -34,7 +37,19 @@ class Settings(io.ComfyNode):
                 io.String.Input("groups", multiline=True, default="",
                                 placeholder="groups: author = player, player, one group a line; empty: none",
                                 tooltip="groups: players that join together, such as all LoRAs of one author, one "
-                                "group a line: name = player, player. Their shares are then Owen values."),
+                                "group a line: name = player, player. Their shares are then Owen values. "
+                                "The line auto lets copies of one LoRA join."),
+                io.Int.Input("frames", default=8, min=0, max=4096, optional=True,
+                             tooltip="Where the images are the frames of a video that the workflow saves: how many of "
+                             "each clip are measured, evenly spaced. 0: all of them."),
+                io.Boolean.Input("until_sure", default=False, optional=True,
+                                 tooltip="Add seeds in rounds, up to the enumerator's seeds, and stop as soon as the "
+                                 "verdict is decided, or can hardly be decided any more."),
+                io.Float.Input("error", default=0.05, min=0.001, max=0.5, step=0.01, optional=True,
+                               tooltip="With until_sure: how often all looks together may name a wrong component."),
+                io.Int.Input("max_runs", default=0, min=0, max=2**20, optional=True,
+                             tooltip="With until_sure: at most so many runs of the sampler, in the place of the "
+                             "enumerator's seeds. 0: seeds × combinations."),
             ],
             outputs=[SettingsChoice.Output("settings")],
         )  # fmt: skip

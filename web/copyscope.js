@@ -9,19 +9,25 @@ import { app } from '../../scripts/app.js'
 import { AUDIT_COMMAND, AUDIT_LABEL, auditImage, hasImage, isAudited, selectedNode } from './copyscope/audit_menu.js'
 import { showBadges, watchBadges } from './copyscope/badges.js'
 import { addStyleSheet } from './copyscope/dom.js'
-import { firstSource, nodeByExecutionId } from './copyscope/graph.js'
+import { allNodes, firstSource, nodeByExecutionId } from './copyscope/graph.js'
+import { PLAYERS, PlayersView } from './copyscope/players_view.js'
 import { ProgressView } from './copyscope/progress_view.js'
 import { ReportView } from './copyscope/report_view.js'
 
 const ENUMERATORS = ['CopyScopeCoalitionEnumerator', 'CopyScopeLoaderCoalitions']
 const REPORT = 'CopyScopeShapleyReport'
-/** The widget on which the front end itself writes a node's lines of progress; it makes none where there is one. */
+/**
+ * The widget on which the front end itself writes a node's lines of progress; it makes none where there is one. Newer ones
+ * take it away when the node is done, so it is put back then.
+ */
 const PROGRESS_WIDGET = '$$node-text-preview'
 
 /** @type {WeakMap<object, ReportView>} */
 const reports = new WeakMap()
 /** @type {WeakMap<object, ProgressView>} */
 const progress = new WeakMap()
+/** @type {WeakMap<object, PlayersView>} */
+const players = new WeakMap()
 /** Enumerators with an audit under way. @type {Set<ProgressView>} */
 const running = new Set()
 
@@ -52,7 +58,7 @@ function addReport(node) {
 function showReport(node, output) {
   const report = output?.copyscope_report?.[0]
   if (!report) return
-  reports.get(node)?.show(report, output.copyscope_files ?? [])
+  reports.get(node)?.show(report, output.copyscope_files ?? [], output.copyscope_manifest?.[0])
   showBadges(node.graph?.rootGraph ?? rootGraph(), report, firstSource(node, 2))
 }
 
@@ -60,25 +66,63 @@ function addProgress(node) {
   const view = new ProgressView()
   progress.set(node, view)
   const height = () => view.height
-  const widget = addPanel(node, PROGRESS_WIDGET, view, { getMinHeight: height, getMaxHeight: height })
-  const fit = () => {
-    const needed = node.computeSize()[1]
-    if (node.size[1] < needed) node.setSize([node.size[0], needed])
-    node.setDirtyCanvas(true, true)
+  const attach = () => {
+    const widget = addPanel(node, PROGRESS_WIDGET, view, { getMinHeight: height, getMaxHeight: height })
+    widget.hidden = !view.height
+    view.onResize = () => {
+      widget.hidden = !view.height
+      fit(node)
+    }
+    const { onRemove } = widget
+    widget.onRemove = function () {
+      onRemove?.call(this)
+      queueMicrotask(() => node.graph && !node.widgets.includes(widget) && attach())
+    }
   }
-  view.onResize = () => {
-    widget.hidden = view.height === 0
-    fit()
+  attach()
+}
+
+function addPlayers(node) {
+  const view = new PlayersView(node)
+  players.set(node, view)
+  addPanel(node, 'copyscope_players', view, { getMinHeight: () => view.height })
+  view.onResize = () => fit(node)
+  for (const event of ['onConfigure', 'onConnectionsChange']) {
+    const original = node[event]
+    node[event] = function () {
+      const result = original?.apply(this, arguments)
+      view.sync()
+      return result
+    }
   }
-  widget.hidden = true
+  view.sync()
+  node.setSize([Math.max(node.size[0], 400), node.computeSize()[1]])
+  fitted.set(node, node.size[1])
+}
+
+/** Heights that nodes were given here. @type {WeakMap<object, number>} */
+const fitted = new WeakMap()
+
+/** Let a node be as high as what it holds, unless someone has made it higher. */
+function fit(node) {
+  const needed = node.computeSize()[1]
+  if (node.size[1] < needed || node.size[1] === fitted.get(node)) node.setSize([node.size[0], needed])
+  fitted.set(node, needed)
+  node.setDirtyCanvas(true, true)
 }
 
 api.addEventListener('progress_text', ({ detail }) => {
   const node = nodeByExecutionId(rootGraph(), detail.nodeId)
   const view = node && progress.get(node)
   if (!view) return
+  if (!running.has(view)) players.get(node.getInputNode(node.findInputSlot('players')))?.find() // it has planned
   running.add(view)
   view.line(detail.text)
+})
+
+/** What a workflow holds can change by undo, by a script, or in another view of it. */
+api.addEventListener('graphChanged', () => {
+  for (const node of allNodes(rootGraph())) players.get(node)?.sync()
 })
 
 const ENDS = /** @type {const} */ ([
@@ -112,9 +156,19 @@ app.registerExtension({
     addStyleSheet(new URL('./copyscope/copyscope.css', import.meta.url))
   },
 
+  /** The pack has no nodes where packages are missing: say here, too, which command installs them. */
+  async setup() {
+    if (PLAYERS in globalThis.LiteGraph.registered_node_types) return
+    const answer = await api.fetchApi('/copyscope/missing')
+    if (!answer.ok) return
+    const { message } = await answer.json()
+    app.extensionManager.toast.add({ severity: 'error', summary: 'CopyScope has no nodes', detail: message })
+  },
+
   nodeCreated(node) {
     watchBadges(node)
     if (node.comfyClass === REPORT) addReport(node)
+    else if (node.comfyClass === PLAYERS) addPlayers(node)
     else if (ENUMERATORS.includes(node.comfyClass)) addProgress(node)
   },
 

@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from comfy.clip_vision import ClipVisionModel
 
-from ...copyscope_core.features.extractor import Features
+from ...copyscope_core.features.batches import Batches
+from ...copyscope_core.features.extractor import BATCH_SIZE, Features
 from ...copyscope_core.features.inception import full_precision
 from ...copyscope_core.files.pixels import Pixels
 
@@ -24,6 +25,8 @@ _known: WeakKeyDictionary[ClipVisionModel, tuple[str, int]] = WeakKeyDictionary(
 
 class ClipVisionExtractor:
     """The pooled image embedding after ComfyUI's own preprocessing with a centre crop.
+
+    Where a batch does not fit into memory, smaller ones are tried; on which device is ComfyUI's choice.
 
     For CLIP it is the projected embedding, for DINOv2 the normalised class token. ComfyUI does not load SigLIP's
     pooling head, so there it is the mean over the patches' normalised embeddings.
@@ -35,6 +38,7 @@ class ClipVisionExtractor:
 
     def __init__(self, model: ClipVisionModel, name: str) -> None:
         self._model = model
+        self._batches = Batches(self._rows, None, BATCH_SIZE)
         if model not in _known:
             _known[model] = _digest(model), self([np.zeros((8, 8, 3), dtype=np.uint8)]).shape[1]
         digest, self.dimension = _known[model]
@@ -42,6 +46,9 @@ class ClipVisionExtractor:
 
     def __call__(self, images: Sequence[Pixels]) -> Features:
         """Features of images, float32 (n, dimension)."""
+        return self._batches(images)
+
+    def _rows(self, images: Sequence[Pixels]) -> Features:
         rows = []
         for _, group in groupby(images, key=np.shape):
             comfy.model_management.throw_exception_if_processing_interrupted()

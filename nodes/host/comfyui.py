@@ -6,9 +6,10 @@ import logging
 import os
 import sys
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import comfy.model_management
 import comfy.utils
@@ -21,13 +22,21 @@ from server import PromptServer
 
 import nodes as comfy_nodes
 
+from ...copyscope_core.comfyui.versions import newer_than_tried, read_version
 from ...copyscope_core.errors import HostError, ImageError
 from ...copyscope_core.files.hashes import HashCache
+from ...copyscope_core.metadata.header import Metadata, common_metadata
 from ...copyscope_core.store.keys import RunContext, embedding_names, file_names, launch_flags
+from ...copyscope_core.twins.cache import SketchCache
+from ...copyscope_core.twins.twins import Fingerprint
 from ...copyscope_core.workflow.graph import Graph, Link, Node
 from ...copyscope_core.workflow.node_info import EMBEDDING_SUFFIXES, NodeCatalog, is_image_file
 
 RUNS_FOLDER = "copyscope"
+
+CacheMode = Literal["classic", "lru", "ram-pressure", "none"]
+"""``classic`` and ``lru`` keep every output until a prompt ends; ``ram-pressure`` drops what no waiting node needs when
+memory runs short; ``none`` keeps nothing else."""
 
 
 class _HostClasses(Mapping[str, Any]):
@@ -74,18 +83,21 @@ def runs_folder() -> Path:
     return Path(folder_paths.get_output_directory()) / RUNS_FOLDER
 
 
-def run_context(nodes: Iterable[Node], display_id: str) -> RunContext:
+def run_context(nodes: Iterable[Node], names: Mapping[str, str], display_id: str) -> RunContext:
     """What the coalitions' images depend on apart from their graphs; hashes every file that their nodes name.
+
+    Args:
+        names: the files that nodes name without extension, by these names.
 
     Raises:
         StoreError: a file cannot be read.
     """
     nodes = list(nodes)
-    files = {name: _hash_named(name, display_id) for name in file_names(nodes)}
+    files = {name: _hash_named(name, display_id) for name in file_names(nodes, names)}
     where = environment({node.class_type for node in nodes})
     if embeddings := _embeddings(embedding_names(nodes), display_id):
         where["embeddings"] = embeddings
-    return RunContext(where, files, uuid.uuid4().hex)
+    return RunContext(where, files, uuid.uuid4().hex, names)
 
 
 def environment(classes: Iterable[str] = ()) -> dict[str, Any]:
@@ -133,6 +145,23 @@ def restless_nodes(graph: Graph) -> list[str]:
 def hash_cache() -> HashCache:
     """The SHA-256 of model files, kept in ComfyUI's user folder by path, size and time."""
     return HashCache(Path(folder_paths.get_user_directory()) / "copyscope" / "hashes.json")
+
+
+def fingerprint(name: str, display_id: str | None = None) -> Fingerprint:
+    """What tells copies of a model file. Raises StoreError where it cannot be read.
+
+    Args:
+        display_id: the node that shows how far it is, where a user may interrupt; None: nobody waits.
+    """
+    if display_id is None:
+        return SketchCache(hash_cache()).fingerprint(model_paths(name))
+    say(f"Looking for copies of {name}", display_id)
+    return SketchCache(hash_cache()).fingerprint(model_paths(name), _hashing(name, display_id))
+
+
+def file_metadata(name: str) -> Metadata | None:
+    """What a model file says of itself; None where there is none, or it is no safetensors file."""
+    return common_metadata(model_paths(name))
 
 
 def model_paths(name: str) -> list[Path]:
@@ -199,6 +228,39 @@ def say(text: str, display_id: str) -> None:
         server.send_progress_text(text, display_id, server.client_id)
 
 
+def cache_mode() -> CacheMode:
+    """How this ComfyUI keeps the outputs of nodes, as its ``main.py`` decides it.
+
+    Since 0.33 ``--cache-ram`` is a list and the RAM-pressure cache the default; before it was a number, or not there.
+    """
+    if args.cache_none:
+        return "none"
+    if args.cache_lru > 0:
+        return "lru"
+    ram = getattr(args, "cache_ram", 0)
+    return "ram-pressure" if not args.cache_classic and (isinstance(ram, list) or ram > 0) else "classic"
+
+
+def say_if_newer() -> None:
+    """Say in the log that this ComfyUI, or its front end, is newer than any that was tried."""
+    note = newer_than_tried(comfyui_version, front_end_version())
+    if note is not None:
+        logging.warning("CopyScope: %s", note)
+
+
+def front_end_version() -> str | None:
+    """The version of the front end: the one that a flag names, else that of the installed package; None: unknown."""
+    if getattr(args, "front_end_root", None):
+        return None
+    named = str(getattr(args, "front_end_version", "")).rpartition("@")[2]
+    if read_version(named) is not None:
+        return named
+    try:
+        return metadata.version("comfyui-frontend-package")
+    except metadata.PackageNotFoundError:
+        return None
+
+
 def free_memory_bytes() -> int:
     """Memory of the machine that is free, in bytes."""
     return int(comfy.model_management.get_free_memory(torch.device("cpu")))
@@ -229,15 +291,16 @@ def _embeddings(names: Sequence[str], display_id: str) -> dict[str, str | None]:
     return result
 
 
+def _hashing(name: str, display_id: str) -> Callable[[int, int], None]:
+    """Shows how much of a file is hashed."""
+    return lambda done, total: say(f"Hashing {name}: {100 * done // max(total, 1)}%", display_id)
+
+
 def _hash_files(name: str, paths: list[Path], display_id: str) -> str | None:
     """SHA-256 of the file of a name, of all, joined, where several have it; None where none has."""
     if not paths:
         return None
-
-    def progress(done: int, total: int) -> None:
-        say(f"Hashing {name}: {100 * done // max(total, 1)}%", display_id)
-
-    digests = [hash_cache().sha256(path, progress) for path in paths]
+    digests = [hash_cache().sha256(path, _hashing(name, display_id)) for path in paths]
     return digests[0] if len(set(digests)) == 1 else "+".join(sorted(set(digests)))
 
 

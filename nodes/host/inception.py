@@ -26,7 +26,7 @@ def _patcher() -> comfy.model_patcher.ModelPatcher:
 
 
 def host_extractor() -> InceptionExtractor:
-    """The extractor on the device that ComfyUI chose."""
+    """The extractor on the device that ComfyUI chose; where that is full, in smaller batches or on the CPU."""
     return InceptionExtractor(run=_run)
 
 

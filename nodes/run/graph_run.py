@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import comfy.utils
 
 from ...copyscope_core.errors import StoreError
+from ...copyscope_core.metadata.header import Metadata
 from ...copyscope_core.planning.plan import Plan
 from ...copyscope_core.planning.steps import Step, StepKeys, run_nonce
 from ...copyscope_core.store.keys import RunContext
@@ -27,6 +28,7 @@ from ..host import comfyui
 if TYPE_CHECKING:
     from ...copyscope_core.auditing.reporting import StoredAudit
     from ...copyscope_core.evaluation.measure import ImageSummary
+    from ...copyscope_core.evidence.custody import Custody
 
 PURPOSES = {"repeat": "second run", "canary": "once again at the end"}
 """How messages call the steps that are run again."""
@@ -44,10 +46,11 @@ class GraphRun:
         steps: all of them.
         missing: those that are not stored yet, in the order of their turns.
         prefix: of the ids of all nodes that the run expands to.
-        part: which expansion of a growing sample this is, from 0.
+        part: which expansion of a growing audit this is, from 0.
         begun: how many steps the earlier parts have expanded to.
         closed: no part follows: the canaries are among the steps, or there are none.
         summaries: what is known of the coalitions' images already, by mask.
+        custody: the session that ends with the report.
     """
 
     plan: Plan
@@ -58,6 +61,7 @@ class GraphRun:
     missing: tuple[Step, ...]
     display_id: str
     prefix: str
+    custody: Custody
     part: int = 0
     begun: int = 0
     closed: bool = True
@@ -112,12 +116,17 @@ class GraphRun:
                     f"The images of {self.label(step)} are gone from {self.store.folder}; queue the workflow again."
                 )
             entries[step] = entry
-        return StoredAudit(self.plan, self.store, entries, self.summaries)
+        return StoredAudit(self.plan, self.store, self.plan.filled(entries), self.summaries)
 
     def model_hashes(self) -> dict[str, str | None]:
         """Model file name → SHA-256; None where it is not known, or where several files have the name."""
         models = {name: digest for name, digest in self.context.files.items() if not is_image_file(name)}
         return {name: None if digest is None or "+" in digest else digest for name, digest in models.items()}
+
+    def model_metadata(self) -> dict[str, Metadata]:
+        """Model file name → what the file says of itself, where that is known."""
+        found = {name: comfyui.file_metadata(name) for name in self.model_hashes()}
+        return {name: told for name, told in found.items() if told is not None}
 
     async def turn(self, index: int) -> None:
         """Wait until every earlier step of the expansion is stored."""

@@ -1,5 +1,5 @@
 /** "CopyScope: audit this image": adds and wires the enumerator, FID and report nodes. */
-import { imageSource } from './graph.js'
+import { imageSource, inOneStep } from './graph.js'
 
 export const AUDIT_LABEL = 'CopyScope: audit this image'
 export const AUDIT_COMMAND = 'CopyScope.AuditImage'
@@ -10,9 +10,9 @@ const GAP = 60
 const TITLE = 30
 const PROGRESS = 104 // room for the progress of a run
 
-/** Whether a node has an image to audit. @param {object | null | undefined} node */
+/** Whether a node has an image to audit, and the pack its nodes. @param {object | null | undefined} node */
 export function hasImage(node) {
-  return imageSource(node) !== null
+  return CHAIN[0] in globalThis.LiteGraph.registered_node_types && imageSource(node) !== null
 }
 
 /** Whether an enumerator hangs on a node's image already. @param {object} node */
@@ -40,7 +40,14 @@ export async function auditImage(app, clicked) {
   const { LiteGraph } = globalThis
   const made = CHAIN.map((type) => LiteGraph.createNode(type))
   if (made.some((node) => !node)) return
-  graph.beforeChange()
+  await inOneStep(app.canvas, () => {
+    place(app, graph, source, made)
+    return made
+  })
+}
+
+/** Place the new nodes to the right of everything else, wired and selected. */
+function place(app, graph, source, made) {
   const left = Math.max(...graph.nodes.map((node) => node.pos[0] + node.size[0])) + GAP
   const top = source.node.pos[1]
   const [enumerator, fid, report] = made
@@ -63,25 +70,6 @@ export async function auditImage(app, clicked) {
   graph.updateExecutionOrder?.()
   app.canvas.selectItems?.(made) ?? app.canvas.selectNodes?.(made)
   app.canvas.setDirty(true, true)
-  await settled(made)
-  graph.afterChange()
-}
-
-/**
- * Wait until nodes have the size that they keep: Nodes 2.0 measures new ones once they are drawn, and what it changes
- * after the step for undo has been taken would be a step of its own.
- * @param {object[]} nodes
- */
-async function settled(nodes) {
-  const sizes = () => nodes.map((node) => [...node.pos, ...node.size].join()).join(';')
-  let before = ''
-  let same = 0
-  for (let tries = 0; tries < 20 && same < 3; tries++) {
-    await new Promise((resolve) => setTimeout(resolve, 50))
-    const now = sizes()
-    same = now === before ? same + 1 : 0
-    before = now
-  }
 }
 
 /** A first guess at the reference folder; the user chooses. */

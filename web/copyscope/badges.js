@@ -1,6 +1,6 @@
-/** A badge with its share on the node of every player. */
+/** A badge with its share, or its contrast, on the node of every player. */
 import { app } from '../../../scripts/app.js'
-import { mayBeChance, percent } from './dom.js'
+import { mayBeChance, percent, signed, worth } from './dom.js'
 import { allNodes, nodeByExecutionId } from './graph.js'
 
 const COLOURS = { toward: '#0f6fb8', away: '#b4540a', none: '#5c6472' }
@@ -19,13 +19,13 @@ const MOST_LETTERS = 18
  * Put a badge on every player's node, instead of those that are there; players that share a node (prompt phrases) share
  * the badge. Those of Loader Coalitions have one each on that node.
  * @param {object} root the root graph
- * @param {{players: object[], workflow: object | null}} report
+ * @param {{players: object[], workflow: object | null, verdict: {basis: string}}} report
  * @param {object | null} source the node that the audit came from
  */
 export function showBadges(root, report, source = null) {
   clear(root)
   if (source?.comfyClass === LOADER) {
-    for (const player of report.players) put(source, [player], `${clip(player.name)}: `)
+    for (const player of report.players) put(source, [player], report.verdict.basis, `${clip(player.name)}: `)
   } else putByNode(root, report)
   const store = app.extensionManager
   if (store) store[DRAWN] = (store[DRAWN] ?? 0) + 1
@@ -40,7 +40,7 @@ function putByNode(root, report) {
   for (const [id, players] of byNode) {
     const node = nodeByExecutionId(root, id)
     if (!node || node.comfyClass !== report.workflow?.[id]?.class_type) continue
-    put(node, players)
+    put(node, players, report.verdict.basis)
   }
 }
 
@@ -58,8 +58,8 @@ export function watchBadges(node) {
   })
 }
 
-function put(node, players, label = '') {
-  const badge = makeBadge(players, label)
+function put(node, players, basis, label = '') {
+  const badge = makeBadge(players, basis, label)
   if (!badge) return
   ours.add(badge)
   node.badges.push(badge)
@@ -77,11 +77,13 @@ function clear(root) {
   }
 }
 
-function makeBadge(players, label) {
-  const total = players.reduce((sum, player) => sum + player.shapley, 0)
-  const sure = players.some((player) => !mayBeChance(player))
+function makeBadge(players, basis, label) {
+  const found = players.map((player) => worth(player, basis))
+  const total = found.reduce((sum, { value }) => sum + value, 0)
+  const sure = found.some((item) => !mayBeChance(item))
   const colour = !sure || total === 0 ? COLOURS.none : total > 0 ? COLOURS.toward : COLOURS.away
-  return newBadge({ text: label + players.map(describe).join(' · '), fgColor: '#ffffff', bgColor: colour })
+  const text = label + players.map((player) => describe(player, basis)).join(' · ')
+  return newBadge({ text, fgColor: '#ffffff', bgColor: colour })
 }
 
 function newBadge(options) {
@@ -89,7 +91,9 @@ function newBadge(options) {
   return Badge ? new Badge(options) : null
 }
 
-function describe(player) {
+function describe(player, basis) {
   if (player.no_effect) return 'no effect'
-  return `share ${percent(player.share)}${mayBeChance(player) ? ', may be chance' : ''}`
+  const found = worth(player, basis)
+  const said = basis === 'contrast' ? `contrast ${signed(found.value)}` : `share ${percent(player.share)}`
+  return `${said}${mayBeChance(found) ? ', may be chance' : ''}`
 }

@@ -20,6 +20,7 @@ export function coalitionGrid(report, image) {
   const digits = digitsFor(coalitions.map(distance))
   const detail = h('div', { class: 'cs-detail', 'aria-live': 'polite' })
   const other = h('div', { class: 'cs-other' })
+  /** @type {HTMLElement[]} */
   const tiles = coalitions.map((item) => tile(item, report.players, (item.value - far) / (near - far || 1), digits))
   const [empty, full] = [0, coalitions.length - 1] // they are in the order of their bitmasks
   /** One coalition, and what its images are to be seen beside: those without any component. */
@@ -88,6 +89,7 @@ function describe(item, players, image) {
   })
   const columns = Math.min(3, Math.ceil(Math.sqrt(pictures.length)) || 1)
   const absent = players.map((player) => player.name).filter((name) => !item.members.includes(name))
+  const thing = typeof item.image_files[0]?.frame === 'number' ? 'frame' : 'image'
   return [
     h('b', {}, title(item)),
     absent.length && item.members.length ? h('div', { class: 'cs-soft' }, `without ${absent.join(', ')}`) : null,
@@ -95,7 +97,7 @@ function describe(item, players, image) {
       'div',
       { class: 'cs-soft' },
       `FID ${number(item.fid, 2)} · KID ${number(item.kid, 4)} · `,
-      item.images === 1 ? '1 image' : `${item.images} images`,
+      item.images === 1 ? `1 ${thing}` : `${item.images} ${thing}s`,
     ),
     h('div', { class: 'cs-images', style: { '--columns': columns } }, ...pictures.filter(Boolean)),
   ].filter(Boolean)

@@ -2,10 +2,11 @@
 
 /**
  * Make an element.
- * @param {string} tag
+ * @template {keyof HTMLElementTagNameMap} K
+ * @param {K} tag
  * @param {Record<string, unknown>} [props] attributes; `class`, `dataset` and `style` (an object) too; null leaves out
  * @param {...(Node | string | null | undefined)} children strings become text
- * @returns {HTMLElement}
+ * @returns {HTMLElementTagNameMap[K]}
  */
 export function h(tag, props = {}, ...children) {
   const element = document.createElement(tag)
@@ -69,7 +70,21 @@ export function digitsFor(values) {
   return largest >= 10 || largest === 0 ? 1 : largest >= 1 ? 2 : 4
 }
 
-/** Whether a player's interval holds zero. @param {{shapley_interval?: [number, number] | null}} player */
-export function mayBeChance({ shapley_interval: interval }) {
+/**
+ * What a player is ranked by, as the verdict has it: its contrast with control images, or its Shapley value.
+ * @param {{shapley: number, shapley_interval?: [number, number] | null, contrast?: number | null,
+ *   contrast_interval?: [number, number] | null}} player
+ * @param {string} basis of the verdict
+ * @returns {{value: number, interval: [number, number] | null}}
+ */
+export function worth(player, basis) {
+  if (basis === 'contrast' && typeof player.contrast === 'number') {
+    return { value: player.contrast, interval: player.contrast_interval ?? null }
+  }
+  return { value: player.shapley, interval: player.shapley_interval ?? null }
+}
+
+/** Whether an interval holds zero. @param {{interval: [number, number] | null}} found */
+export function mayBeChance({ interval }) {
   return Boolean(interval && interval[0] <= 0 && interval[1] >= 0)
 }

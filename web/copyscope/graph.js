@@ -48,6 +48,37 @@ export function imageSource(node) {
   return slot < 0 ? null : { node, slot }
 }
 
+/**
+ * Make a change of the graph one step for undo.
+ * @param {object} canvas
+ * @param {() => object[] | Promise<object[]>} change gives the nodes that it changes
+ */
+export async function inOneStep(canvas, change) {
+  canvas.emitBeforeChange()
+  try {
+    await settled(await change())
+  } finally {
+    canvas.emitAfterChange()
+  }
+}
+
+/**
+ * Wait until nodes have the size that they keep: Nodes 2.0 measures them once they are drawn, and what it changes after
+ * the step for undo has been taken would be a step of its own.
+ * @param {object[]} nodes
+ */
+async function settled(nodes) {
+  const sizes = () => nodes.map((node) => [...node.pos, ...node.size].join()).join(';')
+  let before = ''
+  let same = 0
+  for (let tries = 0; tries < 20 && same < 3; tries++) {
+    await new Promise((resolve) => setTimeout(resolve, 50))
+    const now = sizes()
+    same = now === before ? same + 1 : 0
+    before = now
+  }
+}
+
 function isOurs(node) {
   return String(node.comfyClass ?? '').startsWith('CopyScope')
 }
