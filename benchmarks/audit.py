@@ -20,7 +20,7 @@ import shutil
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -45,6 +45,7 @@ from copyscope_core.files.hashes import HashCache
 from copyscope_core.files.pixels import pixel_hash
 from copyscope_core.planning.plan import Plan, make_plan
 from copyscope_core.players.rewrite import RERUN_INPUT, digests
+from copyscope_core.report.report import Report
 from copyscope_core.settings import AuditSettings
 from copyscope_core.workflow.graph import parse_graph, to_json
 from copyscope_core.workflow.node_info import NodeCatalog, bundled_catalog
@@ -124,6 +125,7 @@ class Way:
         executed: how often each node, by its structural digest, was executed.
         model_seconds: on the clock, in samplers, encoders, loaders and decoders.
         again_seconds: of the prompts that only repeat a coalition, to see whether it comes out the same.
+        report: of an audit over the server.
     """
 
     name: str
@@ -134,6 +136,7 @@ class Way:
     executed: Counter[str] = field(default_factory=Counter)
     model_seconds: float = 0.0
     again_seconds: float = 0.0
+    report: Report | None = None
 
     def line(self) -> str:
         """What is printed of it."""
@@ -153,7 +156,12 @@ class Listener(ComfyClient):
         self.ran: list[tuple[Mapping[str, Any], list[str], list[float]]] = []
 
     async def run(
-        self, prompt: Mapping[str, Any], on_event: Event | None = None, extra_data: Mapping[str, Any] | None = None
+        self,
+        prompt: Mapping[str, Any],
+        on_event: Event | None = None,
+        extra_data: Mapping[str, Any] | None = None,
+        forget: bool = False,
+        on_queued: Callable[[], None] | None = None,
     ) -> dict[str, Any]:
         begun: list[tuple[str | None, float]] = []
 
@@ -161,7 +169,7 @@ class Listener(ComfyClient):
             if kind in ("executing", "execution_success"):
                 begun.append((data.get("node"), time.perf_counter()))
 
-        entry = await super().run(prompt, note, extra_data)
+        entry = await super().run(prompt, note, extra_data, forget, on_queued)
         begun.append((None, time.perf_counter()))
         nodes = [name for name, _ in begun if name is not None]
         ends = [moment for _, moment in begun[1:]]
@@ -220,14 +228,15 @@ async def queued(
 
 
 async def audited(
-    way: Way, client: Listener, host: ManagedHost, graph: Workflow, settings: AuditSettings, out: Path
+    way: Way, client: Listener, host: ManagedHost, graph: Workflow, settings: AuditSettings, out: Path, device: str
 ) -> Callable[[], Any]:
     """``copyscope audit``: what the command does once the server is up."""
     assert host.base_directory is not None
     local = LocalModels(host.comfyui, host.base_directory, HashCache(out / "hashes.json"), PLAIN)
     plan = make_plan(parse_graph(graph), NodeCatalog(await client.object_info(), live=True), settings)
-    audit = Audit(plan, [Server(client, host, local)], out / "run", Works(read_folder(REFERENCE)), InceptionExtractor())
-    result = await audit.run()
+    extractor, works = InceptionExtractor(device), Works(read_folder(REFERENCE))
+    result = await Audit(plan, [Server(client, host, local)], out / "run", works, extractor).run()
+    way.report = result.report
 
     async def look() -> None:
         take_pixels(way, result.report.model_dump(mode="json"), plan)
@@ -284,8 +293,8 @@ async def timed(way: Way, host: ManagedHost, listener: bool, work: Callable[[Any
         await look()
 
 
-def main() -> None:
-    """Run every way, check, and print."""
+def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
+    """The options; None: of the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--comfyui", type=Path, default=Path.home() / "comfy" / "ComfyUI")
     parser.add_argument("--steps", type=int, default=10)
@@ -293,8 +302,13 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=8)
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--only", default="cache,order,none,audit,graph", help="some of the ways")
-    options = parser.parse_args()
-    heading("psutil")
+    parser.add_argument("--device", default="cpu", help="of the audit's features; ComfyUI chooses its own")
+    parser.add_argument("--comfyui-arg", action="append", default=[], help="launch flag for ComfyUI, such as --cpu")
+    return parser.parse_args(words)
+
+
+def run(options: argparse.Namespace) -> dict[str, Way]:
+    """Run every way, check that the images are the same, and print."""
     graph = workflow(options.steps, options.size, options.batch)
     settings = AuditSettings(seeds=options.seeds, baseline_checkpoint=BASELINE)
     plan = make_plan(parse_graph(graph), bundled_catalog(), settings)
@@ -307,7 +321,7 @@ def main() -> None:
 
         def on_server(title: str, flags: tuple[str, ...], listener: bool, work: Callable[..., Any]) -> Way:
             base = prepare_base(folder / re.sub(r"\W+", "-", title), folder / "models", pack=not flags)
-            host = ManagedHost(options.comfyui, flags, base / "comfyui.log", base)
+            host = ManagedHost(options.comfyui, (*flags, *options.comfyui_arg), base / "comfyui.log", base)
             way = Way(title)
             with host:
                 asyncio.run(timed(way, host, listener, lambda client: work(way, client, host=host)))
@@ -321,7 +335,7 @@ def main() -> None:
             "cache": ("queued, default cache", PLAIN, False, queue),
             "order": ("queued in the audit's order, default cache", PLAIN, False, partial(queued, prompts=in_order)),
             "none": ("queued, --cache-none", (*PLAIN, "--cache-none"), False, queue),
-            "audit": ("copyscope audit", PLAIN, True, partial(audited, **settled, out=folder)),
+            "audit": ("copyscope audit", PLAIN, True, partial(audited, **settled, out=folder, device=options.device)),
             "graph": ("audit in a graph", (), True, partial(in_graph, **settled, plan=plan)),
         }
         ways = {name: on_server(*kinds[name]) for name in dict.fromkeys(options.only.split(","))}
@@ -334,6 +348,14 @@ def main() -> None:
         print(f"  {way.name}: {1 - way.model_seconds / way.seconds:.1%} of the time no node of the workflow ran")
         for peer in (ways[name] for name in ("cache", "order", "none") if name in ways):
             print(f"    {way.seconds / peer.seconds:.2f} × {peer.name}")
+    return ways
+
+
+def main() -> None:
+    """Run and print."""
+    options = parse()
+    heading("psutil")
+    run(options)
 
 
 if __name__ == "__main__":

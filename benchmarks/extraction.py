@@ -12,6 +12,7 @@ decoding included. The images are crops of scikit-learn's photographs. Needs the
 from __future__ import annotations
 
 import argparse
+import functools
 import os
 import tempfile
 import warnings
@@ -23,19 +24,14 @@ from pathlib import Path
 os.environ.setdefault("TQDM_DISABLE", "1")
 
 import numpy as np
-import pytorch_fid.inception
 import torch
-import torch_fidelity.feature_extractor_inceptionv3
-from cleanfid.fid import get_files_features
 from PIL import Image
-from pytorch_fid.fid_score import get_activations
-from torch_fidelity.datasets import ImagesPathDataset
-from torch_fidelity.utils import create_feature_extractor, get_featuresdict_from_dataset
 
 from benchmarks.timing import alternate, heading
 from copyscope_core.distances.frechet import frechet_distance
 from copyscope_core.features.extractor import BATCH_SIZE, FeatureCache, InceptionExtractor
-from copyscope_core.features.inception import DIMENSION, INPUT_SIZE, full_precision, load_inception, load_published
+from copyscope_core.features.inception import INPUT_SIZE, full_precision, load_inception, load_published
+from copyscope_core.features.views import CONTENT, CONTENT_DIMENSION
 from copyscope_core.files.images import in_threads, read_image
 
 Array = np.ndarray
@@ -62,12 +58,19 @@ def write_images(folder: Path, count: int, size: int) -> list[Path]:
 
 def published_weights() -> dict[str, torch.Tensor]:
     """The network's weights as the peers load them; the classifier, which FID does not use, is zero."""
-    classifier = {"fc.weight": torch.zeros(1008, DIMENSION), "fc.bias": torch.zeros(1008)}
+    classifier = {"fc.weight": torch.zeros(1008, CONTENT_DIMENSION), "fc.bias": torch.zeros(1008)}
     return {**load_published().state_dict(), **classifier}
 
 
 def peers(device: str, workers: int) -> dict[str, Callable[[Sequence[Path]], Array]]:
     """Each peer's own way from files to features."""
+    import pytorch_fid.inception
+    import torch_fidelity.feature_extractor_inceptionv3
+    from cleanfid.fid import get_files_features
+    from pytorch_fid.fid_score import get_activations
+    from torch_fidelity.datasets import ImagesPathDataset
+    from torch_fidelity.utils import create_feature_extractor, get_featuresdict_from_dataset
+
     weights = published_weights()
     for module in (pytorch_fid.inception, torch_fidelity.feature_extractor_inceptionv3):
         module.load_state_dict_from_url = lambda *_, **__: weights
@@ -124,15 +127,19 @@ def main() -> None:
     network = load_inception(device)
 
     def ours(paths: Sequence[Path]) -> Array:
-        return FeatureCache(None, InceptionExtractor(device, model=network)).features(in_threads(read_image, paths))
+        rows = FeatureCache(None, InceptionExtractor(device, model=network)).features(in_threads(read_image, paths))
+        return rows[:, InceptionExtractor.views[CONTENT]]
 
     ways = {"CopyScope": ours, **peers(device, options.workers)}
     batch = (torch.rand(BATCH_SIZE, INPUT_SIZE, INPUT_SIZE, 3) * 255).permute(0, 3, 1, 2)
 
-    def bare() -> None:
+    def content_alone(images: torch.Tensor) -> torch.Tensor:
+        return functools.reduce(lambda x, layer: layer[1](x), network.layers(), images).mean(dim=(2, 3))
+
+    def bare(run: Callable[[torch.Tensor], torch.Tensor]) -> None:
         with full_precision():
             for start in range(0, options.images, BATCH_SIZE):
-                network(batch[: options.images - start].to(device)).cpu()
+                run(batch[: options.images - start].to(device)).cpu()
 
     with tempfile.TemporaryDirectory() as name:
         folders = [Path(name) / "checked", Path(name) / "timed"]
@@ -144,7 +151,8 @@ def main() -> None:
         print(f"images of {options.size}×{options.size}")
         check({name: ways[name] for name in ("CopyScope", "clean-fid")}, paths)
         work: dict[str, Callable[[], object]] = {name: partial(way, paths) for name, way in ways.items()}
-        timed = alternate({**work, "bare network": bare}, options.rounds)
+        work |= {"bare network": partial(bare, network), "without style": partial(bare, content_alone)}
+        timed = alternate(work, options.rounds)
     own = timed["CopyScope"]
     print(f"{options.images} images of {options.size}×{options.size}, {device}")
     for name, value in timed.items():
@@ -152,7 +160,8 @@ def main() -> None:
     fastest = min(timed[name].seconds for name in ways if name != "CopyScope")
     print(
         f"  {fastest / own.seconds:.2f} times the fastest peer, "
-        f"{timed['bare network'].seconds / own.seconds:.0%} of the bare network"
+        f"{timed['bare network'].seconds / own.seconds:.0%} of the bare network; style adds "
+        f"{timed['bare network'].processor / timed['without style'].processor - 1:.1%} to the network's processor time"
     )
 
 

@@ -224,6 +224,12 @@ class _Instant:
     def runner(self, plan: Plan, extractor: FeatureExtractor, observer: Observer) -> _Instant:
         return self
 
+    def expect(self, step: Step | None) -> None:
+        pass
+
+    async def stop(self) -> None:
+        pass
+
     async def make(self, store: RunStore, step: Step, key: str, meta: Mapping[str, Any]) -> Entry:
         pixels = hashlib.sha256(f"{step.mask} {step.offset}".encode()).hexdigest()
         image = StoredImage("0000.png", self.png_sha256, pixels, SIDE, SIDE, ())
