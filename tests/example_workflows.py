@@ -47,3 +47,14 @@ def lora(name: str, model: str, clip: str | None = None) -> dict[str, Any]:
 def with_lora(text: str = "a wave, by hokusai") -> Workflow:
     """``base`` with the LoRA ``style.safetensors`` (node 2) on model and clip."""
     return {**base(clip="2", model="2", text=text), "2": lora("style.safetensors", "1", "1")}
+
+
+def as_video(output: str = "SaveVideo", frames: int = 16) -> Workflow:
+    """``with_lora`` with a batch of images that goes into a video."""
+    workflow = with_lora()
+    workflow["9"] = node(output, images=["8", 0], filename_prefix="v")
+    if output == "SaveVideo":
+        workflow["30"] = node("CreateVideo", images=["8", 0], fps=8.0)
+        workflow["9"] = node(output, video=["30", 0], filename_prefix="v", format="auto", codec="auto")
+    workflow["5"]["inputs"]["batch_size"] = frames
+    return workflow

@@ -83,6 +83,12 @@ def front_end_args() -> list[str]:
     raise RuntimeError(f"COMFYUI_FRONT_END: no index.html in {folder}; unpack comfyui_frontend_package there")
 
 
+def cache_args(given: Sequence[str]) -> list[str]:
+    """The cache mode that COPYSCOPE_HOST_ARGS names, such as ``--cache-lru 100``, unless the test asks for its own."""
+    own = any(word.startswith("--cache") for word in given)
+    return [] if own else os.environ.get("COPYSCOPE_HOST_ARGS", "").split()
+
+
 def require_host() -> Path:
     """The ComfyUI folder; skips the calling test, saying why, where there is none."""
     path = find_comfyui()
@@ -215,7 +221,7 @@ def start_server(
         str(path / "main.py"),
         *("--cpu", "--listen", "127.0.0.1", "--port", str(port), "--base-directory", str(base_dir)),
         *("--database-url", f"sqlite:///{(base_dir / 'user' / 'comfyui.db').as_posix()}"),
-        *("--disable-auto-launch", *front_end_args(), *extra_args),
+        *("--disable-auto-launch", *front_end_args(), *cache_args(extra_args), *extra_args),
     ]
     env = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")}
     env["PYTHONUNBUFFERED"] = "1"

@@ -18,8 +18,10 @@ from images_on_disk import MeanColours, image_folder
 from PIL import Image, PngImagePlugin
 
 import copyscope_core as cs
+from copyscope_core.api.given import works_of
 from copyscope_core.auditing.servers import ServerChoice
 from copyscope_core.auditing.session import run_plan
+from copyscope_core.controls.bank import load_bank
 from copyscope_core.observer import Quiet
 from copyscope_core.store.runs import STATE_VARIABLE
 
@@ -36,7 +38,7 @@ def reference(tmp_path: Path) -> Path:
 
 
 def numbers(report: cs.Report) -> dict[str, Any]:
-    return report.model_dump(exclude={"created", "environment"})
+    return report.model_dump(exclude={"created", "custody", "environment"})
 
 
 def test_plan_is_what_the_command_prints(tmp_path: Path, server: FakeComfy) -> None:
@@ -185,3 +187,10 @@ def test_no_file_of_a_workflow_is_left(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     cs.plan(with_lora())
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith("copyscope-")] == []
+
+
+def test_the_control_of_a_call_is_given_the_banks_or_none(tmp_path: Path) -> None:
+    reference, own = (image_folder(tmp_path / name, count) for name, count in (("reference", 2), ("own", 3)))
+    assert works_of(reference, None).bank is load_bank()
+    none, given = works_of(reference, False), works_of(reference, own)
+    assert (none.bank, len(none.control), given.bank, len(given.control)) == (None, 0, None, 3)

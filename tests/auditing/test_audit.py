@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import _thread
 import asyncio
 import contextlib
 import json
 import shutil
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -38,6 +40,9 @@ from copyscope_core.store.run_store import RunStore
 from copyscope_core.store.runs import list_runs
 from copyscope_core.store.storage import ImageStorage
 from copyscope_core.workflow.node_info import NodeCatalog
+from tests.metadata.planted import KOHYA, lora_that_says
+
+EVIL = {"fields": {"ss_output_name": ["<b>"]}, "cut": "x" * 1000}
 
 
 class Notes(Quiet):
@@ -82,7 +87,7 @@ def audit(
 
 def results(report: Report) -> dict[str, Any]:
     """What must not change from run to run."""
-    return report.model_dump(mode="json", exclude={"created"})
+    return report.model_dump(mode="json", exclude={"created", "custody"})
 
 
 def test_every_coalition_is_run_once_per_seed_and_the_whole_one_twice(server: FakeComfy, tmp_path: Path) -> None:
@@ -143,6 +148,74 @@ def test_features_are_computed_beside_a_gpu_and_in_turn_with_a_cpu(
     # On a CPU a batch is waited for; the whole coalition and its repeat are the same image.
     assert extractor.first == (1 if device == "cuda" else BATCH_SIZE - 1)
     assert result.sampled == 9
+
+
+def prompts_at_each_fetch(server: FakeComfy) -> list[int]:
+    """How many prompts the server had been given when each image was fetched, in order, as they come."""
+    given: list[int] = []
+
+    def note(path: str) -> bool:
+        if path == "/view":
+            given.append(len(server.prompts))
+        return False
+
+    server.gateway = note
+    return given
+
+
+def test_a_gpu_has_the_next_prompt_while_the_images_of_the_last_are_fetched(server: FakeComfy, tmp_path: Path) -> None:
+    server.device, server.seconds = "cuda", 0.1
+    given = prompts_at_each_fetch(server)
+    assert audit(server, tmp_path).sampled == 9
+    assert given == [2, 3, 4, 5, 6, 7, 8, 9, 9]
+    assert len({json.dumps(prompt) for prompt in server.prompts}) == 9
+
+
+def test_a_cpu_has_the_next_prompt_but_for_the_one_before_a_batch_of_features(
+    server: FakeComfy, tmp_path: Path
+) -> None:
+    server.seconds = 0.1
+    given = prompts_at_each_fetch(server)
+    audit(server, tmp_path)
+    expected = [number + (number % BATCH_SIZE != 0) for number in range(1, 9)]
+    assert given == [*expected, 9]
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_an_interruption_cancels_the_prompt_queued_ahead_too(server: FakeComfy, tmp_path: Path, device: str) -> None:
+    undisturbed = audit(server, tmp_path)
+    shutil.rmtree(tmp_path / "out")
+    server.prompts.clear()
+    server.busy.clear()
+    server.device, server.seconds = device, 30
+
+    class Stop(Notes):
+        def stage(self, name: str, total: int) -> None:
+            if name == "Running coalitions":
+                threading.Timer(1.0, _thread.interrupt_main).start()
+
+    with pytest.raises(KeyboardInterrupt):
+        audit(server, tmp_path, observer=Stop())
+    assert len(server.prompts) == 2
+    assert (len(server.interrupted), len(server.deleted)) == (1, 1)
+    server.seconds, server.device = 0, "cpu"
+    again = audit(server, tmp_path)
+    assert (again.reused, again.sampled) == (0, 9)
+    assert results(again.report) == results(undisturbed.report)
+
+
+def test_a_fault_leaves_only_the_step_in_hand_on_the_server(server: FakeComfy, tmp_path: Path) -> None:
+    server.device, server.seconds = "cuda", 0.2
+    failures = iter(["CUDA out of memory"])
+    server.fail = lambda prompt: next(failures, None)
+    given = prompts_at_each_fetch(server)
+    assert audit(server, tmp_path).sampled == 9
+    assert len(server.interrupted + server.deleted) == 1
+    assert given == [
+        3,
+        *range(5, 12),
+        11,
+    ]  # first, the one queued ahead that was dropped, first again, from then on two
 
 
 def test_a_repeated_audit_runs_and_measures_nothing_again(server: FakeComfy, tmp_path: Path) -> None:
@@ -266,8 +339,7 @@ def test_a_server_that_dies_loses_at_most_what_was_in_flight(server: FakeComfy, 
     shutil.rmtree(tmp_path / "out")
     with fake_comfy() as dying:
         dying.hashes = dict(HASHES)
-        dying.before = lambda count: dying._loop.call_soon_threadsafe(kill, dying) and None if count == number else None
-        dying.seconds = 0.05
+        dying.before = lambda count: dying.die() if count == number else None
         with pytest.raises(ServerLostError, match=r"The coalition .* was not finished: .* died while it ran prompt"):
             audit(dying, tmp_path)
     before = len(server.prompts)
@@ -276,14 +348,12 @@ def test_a_server_that_dies_loses_at_most_what_was_in_flight(server: FakeComfy, 
     assert results(again.report) == results(undisturbed.report)
 
 
-def kill(server: FakeComfy) -> None:
-    task = asyncio.ensure_future(server._stop())
-    server._tasks.discard(task)
-
-
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
 def test_a_failing_coalition_is_named_with_its_component_and_the_rest_is_kept(
-    server: FakeComfy, tmp_path: Path
+    server: FakeComfy, tmp_path: Path, device: str
 ) -> None:
+    server.device = device
+
     def lora_first(prompt: dict[str, Any]) -> str | None:
         text = json.dumps(prompt)
         return "sizes do not match" if "style.safetensors" in text and "hokusai" not in text else None
@@ -316,7 +386,8 @@ def test_a_hanging_server_is_tried_once_again_then_reported(server: FakeComfy, t
     with pytest.raises(ServerHangError, match=r"The coalition .* was not finished: .* no sign of progress"):
         audit(server, tmp_path, seeds=3, timeout=0.3, observer=observer)
     assert len(observer.notes) == 1
-    assert len(server.interrupted) == 2
+    assert len(server.prompts) == 9 + 3  # the first, the one ahead of it, the first again
+    assert len(server.interrupted + server.deleted) == 3
 
 
 def test_a_workflow_that_changes_from_run_to_run_says_so(server: FakeComfy, tmp_path: Path) -> None:
@@ -498,3 +569,28 @@ def test_a_private_audit_tells_no_prompt(server: FakeComfy, tmp_path: Path) -> N
         assert not any(word in text for word in ("heron", "quokka", str(tmp_path), '"000.png"', ">000.png<")), name
     result = Verifier(tmp_path / "out", MeanColours(), reference=tmp_path / "reference").run()
     assert result.findings == ()
+
+
+def test_what_model_files_say_of_themselves_is_reported(server: FakeComfy, tmp_path: Path) -> None:
+    """By the pack's route of a remote server."""
+    lora = next(name for name in HASHES if "style" in name)
+    server.metadata = {lora: {"fields": KOHYA, "cut": False}, **{name: EVIL for name in HASHES if name != lora}}
+    result = audit(server, tmp_path, artists=["Jane Doe"])
+    told, other = sorted(result.report.metadata, key=lambda item: -item.fields)
+    assert (told.file, told.components, other.fields) == (lora, ["style"], 0)
+    assert told.mentions[0].sentence == "its own metadata names 43 images tagged “jane doe”"
+    html = result.html_path.read_text(encoding="utf-8")
+    assert "its own metadata names 43 images tagged “jane doe”" in html
+    again = audit(server, tmp_path, artists=["Somebody Else"])
+    assert again.sampled == 0
+    assert [item.mentions for item in again.report.metadata] == [[], []]
+    assert again.report.players == result.report.players
+
+
+def test_what_local_model_files_say_is_read_from_the_folder(server: FakeComfy, tmp_path: Path) -> None:
+    server.hashes = None
+    lora = next(name for name in HASHES if "style" in name)
+    lora_that_says(tmp_path / "comfy" / "models" / "loras" / lora, KOHYA)
+    local = LocalModels(tmp_path / "comfy", tmp_path / "comfy", HashCache(tmp_path / "hashes.json"))
+    report = audit(server, tmp_path, local=local, artists=["jane doe"]).report
+    assert [(item.file, item.mentions_in_all) for item in report.metadata] == [(lora, 3)]

@@ -19,6 +19,7 @@ from copyscope_core.auditing.batch import Batch, read_queue
 from copyscope_core.auditing.servers import ServerChoice
 from copyscope_core.auditing.session import run_batch
 from copyscope_core.comfyui.errors import ServerLostError
+from copyscope_core.controls.bank import load_bank
 from copyscope_core.errors import CopyScopeError, StoreError
 from copyscope_core.evidence.verify import Verifier
 from copyscope_core.settings import AuditSettings
@@ -63,7 +64,7 @@ def test_audits_of_one_workflow_share_its_coalitions(server: FakeComfy, tmp_path
     assert batch.done == ["a", "b"]
     assert len(server.prompts) == PER_AUDIT + CANARIES
     assert (batch.sampled, batch.reused) == (PER_AUDIT, PER_AUDIT)
-    assert extractor.images == 8 + 2 * 3
+    assert extractor.images == 8 + 2 * 3 + len(load_bank().works)
     table = rows(tmp_path)
     assert [(row["audit"], row["status"]) for row in table] == [("a", "done")] * 2 + [("b", "done")] * 2
     report = json.loads((tmp_path / "out" / "audits" / "b" / "report.json").read_text(encoding="utf-8"))
@@ -135,7 +136,7 @@ def test_a_dead_server_ends_the_batch_and_what_is_finished_is_in_the_table(serve
     changed["3"]["inputs"]["seed"] = 6
     queue = queue_of(tmp_path, line("a"), line("b", workflow="other.json"))
     (tmp_path / "other.json").write_text(json.dumps(changed), encoding="utf-8")
-    server.before = lambda number: server.stop() if number == PER_AUDIT + CANARIES + 2 else None
+    server.before = lambda number: server.die() if number == PER_AUDIT + CANARIES + 2 else None
     with pytest.raises(ServerLostError):
         run(server, tmp_path, queue)
     assert {row["audit"] for row in rows(tmp_path)} == {"a"}
@@ -208,6 +209,21 @@ def test_a_queue_that_does_not_fit_is_refused_with_its_line(tmp_path: Path, text
     path.write_text(text, encoding="utf-8")
     with pytest.raises(CopyScopeError, match=told):
         read_queue(path, AuditSettings())
+
+
+def test_a_line_has_a_control_of_its_own_that_of_the_bank_or_none(server: FakeComfy, tmp_path: Path) -> None:
+    image_folder(tmp_path / "own", 4, seed=7000)
+    lines = (line("bank"), line("none", control=False), line("own", control="own"))
+    batch = run(server, tmp_path, queue_of(tmp_path, *lines))
+    assert batch.done == ["bank", "none", "own"]
+    controls = {}
+    for name in batch.done:
+        report = json.loads((tmp_path / "out" / "audits" / name / "report.json").read_text(encoding="utf-8"))
+        controls[name] = report["control"]
+    assert controls["bank"]["source"] == "bank"
+    assert controls["none"] is None
+    assert (controls["own"]["source"], controls["own"]["count"]) == ("given", 4)
+    assert Verifier(tmp_path / "out" / "audits" / "bank", MeanColours()).run().holds
 
 
 def test_lines_without_an_id_are_numbered_and_settings_are_laid_over_those_of_the_batch(tmp_path: Path) -> None:

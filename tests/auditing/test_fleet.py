@@ -102,6 +102,46 @@ def test_a_step_that_ends_one_worker_after_the_other_is_given_up() -> None:
     assert len(set(lost)) == MOST_LOST
 
 
+def test_a_worker_is_told_which_step_comes_next_and_takes_it() -> None:
+    steps = [Step(mask, offset) for mask in (3, 1) for offset in range(3)]
+    told: dict[str, list[Step | None]] = {"one": [], "two": []}
+    done: dict[str, list[Step]] = {"one": [], "two": []}
+
+    async def work(hand: Hand, step: Step) -> None:
+        await asyncio.sleep(0)
+        done[hand.name].append(step)
+
+    hands = [Hand("one"), Hand("two")]
+    asyncio.run(distribute(steps, hands, work, Quiet(), expect=lambda hand, step: told[hand.name].append(step)))
+    assert done == {"one": steps[:3], "two": steps[3:]}
+    for name, nexts in told.items():
+        assert len(nexts) == len(done[name])
+        assert all(step in (None, after) for step, after in zip(nexts, [*done[name][1:], None], strict=True))
+        assert nexts[0] is not None
+        assert nexts[-1] is None  # the last steps wait for whoever is free first
+
+
+def test_of_two_steps_of_a_lost_worker_neither_is_blamed_for_the_other() -> None:
+    """A step that ends every worker is queued behind one that ends none, which fails with it."""
+    killer, innocent = Step(1, 1), Step(1, 0)
+    following: dict[str, Step | None] = {}
+    done = []
+
+    async def work(hand: Hand, step: Step) -> None:
+        await asyncio.sleep(0)
+        if killer in (step, following[hand.name]):
+            raise ServerLostError("It died.")
+        done.append(step)
+
+    hands = [Hand(name) for name in "abcdef"]
+    steps = [innocent, killer, *(Step(1, offset) for offset in range(2, 20))]
+    with pytest.raises(HostError, match=f"has ended {MOST_LOST} servers"):
+        asyncio.run(
+            distribute(steps, hands, work, Quiet(), expect=lambda hand, step: following.update({hand.name: step}))
+        )
+    assert innocent in done
+
+
 def test_an_error_that_no_other_worker_could_mend_cancels_what_is_in_flight() -> None:
     cancelled = []
 
@@ -150,7 +190,7 @@ def test_a_server_that_dies_leaves_its_work_to_the_other(
 
     def die(number: int) -> None:
         if number == 2:
-            dying.stop()
+            dying.die()
 
     dying.before = die
     both = audit(fakes, tmp_path / "both", observer=notes)
@@ -160,7 +200,7 @@ def test_a_server_that_dies_leaves_its_work_to_the_other(
 
 def test_when_all_servers_died_the_same_command_goes_on(server: FakeComfy, second: FakeComfy, tmp_path: Path) -> None:
     for fake in (server, second):
-        fake.before = lambda number, fake=fake: fake.stop() if number == 2 else None
+        fake.before = lambda number, fake=fake: fake.die() if number == 2 else None
     with pytest.raises(ServerLostError, match="run the same command"):
         audit([server, second], tmp_path)
     with fake_comfy() as third:
@@ -207,12 +247,24 @@ def test_a_server_that_is_given_twice_is_refused_however_it_is_written(server: F
     bare = server.url.removeprefix("http://")
 
     async def main(*urls: str) -> None:
-        async with connected(ServerChoice(urls), None):
+        async with connected(ServerChoice(urls), None, Quiet()):
             raise AssertionError
 
     for other in (bare, f"{server.url}/", server.url.upper()):
         with pytest.raises(HostError, match="given twice"):
             asyncio.run(main(server.url, other))
+
+
+def test_servers_newer_than_those_tried_are_told_of_once_and_used(server: FakeComfy, second: FakeComfy) -> None:
+    server.version = second.version = "99.0.0"
+    notes = Notes()
+
+    async def main() -> list[str]:
+        async with connected(ServerChoice((server.url, second.url)), None, notes) as servers:
+            return [item.name for item in servers]
+
+    assert asyncio.run(main()) == [server.url, second.url]
+    assert [note.split(",")[0] for note in notes.notes] == ["This is ComfyUI 99.0.0"]
 
 
 def test_an_input_image_that_one_server_lacks_is_named_before_anything_runs(

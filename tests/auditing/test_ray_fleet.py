@@ -43,6 +43,9 @@ def test_a_cluster_needs_a_comfyui_to_start_and_no_server(choice: dict[str, Any]
 
 def test_a_node_whose_comfyui_keeps_dying_counts_as_lost() -> None:
     class Dying:
+        def expect(self, step: Step | None) -> None:
+            assert step is None
+
         async def images(self, step: Step) -> list[bytes]:
             raise HostDiedError("It died.")
 

@@ -63,10 +63,10 @@ def test_a_larger_budget_runs_only_what_is_new(server: FakeComfy, tmp_path: Path
     assert more.sampled <= 2 * len(new - old) + 4  # and canaries
 
 
-def test_a_wide_target_stops_at_once(server: FakeComfy, tmp_path: Path) -> None:
+def test_a_wide_target_stops_at_the_second_look(server: FakeComfy, tmp_path: Path) -> None:
     report = audit(server, tmp_path, eight(), key_prompts=WORDS, budget=200, target_width=2.0).report
     assert report.sampling is not None
-    assert (report.sampling.coalitions, report.sampling.stopped) == (30, "target")
+    assert (report.sampling.coalitions, report.sampling.stopped) == (46, "target")
 
 
 @pytest.mark.parametrize(

@@ -10,14 +10,15 @@ check(page)                                    # no error, nothing asked outside
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from hostutil import ARTIFACTS, Server
 from playwright.sync_api import Browser, Page
+
+from copyscope_core.errors import CopyScopeError
+from copyscope_core.report import pdf
 
 CHROMIUM_FLAGS = [
     "--headless",
@@ -48,21 +49,21 @@ WATCH = """() => {
         console[level] = function (...said) {
             const text = said.map(String).join(' ')
             const told = `${text}\\n${new Error().stack}`
-            if (/deprecat/i.test(text) && told.includes('PACK')) found.push(told)
+            const failed = text.includes("extension 'CopyScope'")
+            if (failed || (/deprecat/i.test(text) && told.includes('PACK'))) found.push(told)
             return write.apply(this, said)
         }
     }
 }""".replace("PACK", PACK)
-"""Keeps what the console says is deprecated and was called from a file of the pack."""
+"""Keeps what the console says is deprecated and was called from a file of the pack, or that the pack failed."""
 
 
 def find_chromium() -> str | None:
-    """The browser: CHROMIUM_PATH, else a chromium or Chrome on the path."""
-    named = os.environ.get("CHROMIUM_PATH")
-    if named:
-        return named if Path(named).exists() else None
-    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-    return next((found for found in map(shutil.which, names) if found), None)
+    """The browser that prints reports; None where there is none."""
+    try:
+        return str(pdf.find_chromium())
+    except CopyScopeError:
+        return None
 
 
 def write_settings(base_dir: Path, **settings: Any) -> None:
@@ -144,7 +145,7 @@ def page_errors(page: Page) -> list[str]:
 
 
 def deprecations(page: Page) -> list[str]:
-    """Warnings of a deprecated use by a file of the pack, each with its stack."""
+    """Warnings of a deprecated use by a file of the pack, and errors of the pack, each with its stack."""
     found: list[str] = page.evaluate("() => window.copyscopeDeprecations ?? []")
     return found
 

@@ -24,8 +24,9 @@ NEWER = {
 }
 """Stored answers that newer front ends give otherwise, and in which of their words.
 
-1.49.6 and 1.58.1: a primitive node outside a subgraph shows its value on the promoted widget but does not reach the
-inner node, whose own value is sent. 1.58.1: the null that a file has for a promoted widget is sent, not the inner
+1.46 and later: a primitive node outside a subgraph shows its value on the promoted widget but does not reach the inner
+node, whose own value is sent; ``to_api`` does the same where the file tells that such a front end saved it. 1.58.1: the
+null that a file has for a promoted widget is sent, which no server takes for a number; ``to_api`` sends the inner
 node's value.
 """
 TEMPLATES = [

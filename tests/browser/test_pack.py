@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import urllib.error
 import urllib.request
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import fakes
 import pytest
 import workflow_models as shipped
-from hostutil import REPOSITORY, Server
+from hostutil import REPOSITORY, Server, start_server
 from workflow_models import api_workflow
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Browser, Page
 
 REPORT = 23
 USER_NODES = {
@@ -140,9 +142,9 @@ def test_report_shows_ranked_bars_coalitions_and_the_full_report(opened: Page) -
     output = fakes.output(intervals=True)
     report = output["copyscope_report"][0]
     execute(page, output)
-    assert page.locator(".cs-headline").inner_text() == report["headline"]
+    assert page.locator(".cs-headline").inner_text() == report["verdict"]["sentence"]
     ranked = sorted(report["players"], key=lambda player: -player["shapley"])
-    assert page.locator(".cs-name b").all_inner_texts() == [player["name"] for player in ranked]
+    assert page.locator(".cs-report .cs-name b").all_inner_texts() == [player["name"] for player in ranked]
     shown = page.locator(".cs-value b").all_inner_texts()
     assert [text[0] for text in shown] == ["+", "+", "−"]
     assert page.locator(".cs-toward").count() == 2
@@ -179,7 +181,7 @@ def test_text_of_a_workflow_is_never_markup(opened: Page) -> None:
     page = opened
     execute(page, fakes.output())
     page.locator(".cs-warnings summary").click()
-    page.locator(".cs-locked summary").click()
+    page.locator(".cs-locked summary", has_text="Not measured").click()
     text = page.locator(".cs-report").inner_text()
     assert text.count(fakes.EVIL) >= 4  # bar, warning, locked component, coalition
     assert page.locator(".cs-report img[onerror], .cs-report script").count() == 0
@@ -254,7 +256,7 @@ def test_panels_are_not_saved_with_the_workflow(opened: Page) -> None:
     execute(opened, fakes.output())
     say(opened, "1 of 9: style, seed +0")
     saved = {node["id"]: node for node in frontend.serialize(opened)["nodes"]}
-    assert saved[REPORT]["widgets_values"] == [True, False]
+    assert saved[REPORT]["widgets_values"] == [True, False, "", "", ""]
     assert saved[21]["widgets_values"] == [8, 256]
     assert frontend.graph_to_prompt(opened)["21"]["inputs"] == api_workflow("quick-start")["21"]["inputs"]
 
@@ -310,6 +312,41 @@ def test_menu_adds_and_wires_an_audit(page: Page, clicked: int) -> None:
         "count => window.app.graph.nodes.length === count", arg=len(plain()["nodes"]), timeout=20_000
     )
     assert set(frontend.graph_to_prompt(page)) == {str(node["id"]) for node in plain()["nodes"]}
+
+
+def test_a_picture_that_is_dropped_can_be_audited(page: Page) -> None:
+    """ComfyUI itself opens the workflow in the picture; the audit menu then works on it."""
+    import base64
+    import io
+    import json
+
+    import frontend
+    from PIL import Image, PngImagePlugin
+
+    info = PngImagePlugin.PngInfo()
+    info.add_text("workflow", json.dumps(plain()))
+    picture = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(picture, "PNG", pnginfo=info)
+    frontend.load_ui(page, {"nodes": [], "links": [], "version": 0.4})
+    page.evaluate(
+        """(data) => {
+            const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0))
+            const dataTransfer = new DataTransfer()
+            dataTransfer.items.add(new File([bytes], 'picture.png', { type: 'image/png' }))
+            document.dispatchEvent(new DragEvent('drop', { dataTransfer, bubbles: true, cancelable: true }))
+        }""",
+        base64.b64encode(picture.getvalue()).decode("ascii"),
+    )
+    count = len(plain()["nodes"])
+    page.wait_for_function("count => window.app.graph.nodes.length === count", arg=count, timeout=20_000)
+    frontend.close_dialogs(page)
+    frontend.fit(page)
+    page.mouse.click(*frontend.node_point(page, 9), button="right")
+    page.get_by_text("CopyScope: audit this image").click()
+    page.wait_for_function("count => window.app.graph.nodes.length > count", arg=count, timeout=20_000)
+    graph = frontend.graph_to_prompt(page)
+    (enumerator,) = [node for node in graph.values() if node["class_type"] == "CopyScopeCoalitionEnumerator"]
+    assert enumerator["inputs"]["image"] == ["8", 0]
 
 
 @pytest.mark.parametrize("vue", [False, True], ids=["canvas", "nodes-2.0"])
@@ -435,9 +472,9 @@ def test_every_node_has_a_help_page_that_names_its_inputs(comfy: Server) -> None
         assert unnamed == set(), name
 
 
-@pytest.mark.parametrize(("locale", "answers"), [("en", [200]), ("ko", [404, 200])])
-def test_help_in_english_is_found_at_once(page: Page, locale: str, answers: list[int]) -> None:
-    """A front end asks for the page in its own language first, and then for the one that serves all others."""
+@pytest.mark.parametrize("locale", ["en", "ko"])
+def test_help_is_found_at_once_in_every_language(page: Page, locale: str) -> None:
+    """A front end asks for the page in its own language, and then for one that serves all others."""
     import frontend
 
     frontend.set_setting(page, "Comfy.Locale", locale)
@@ -449,16 +486,43 @@ def test_help_in_english_is_found_at_once(page: Page, locale: str, answers: list
     page.evaluate("() => { app.canvas.selectItems([app.graph.getNodeById(22)]) }")
     page.get_by_test_id("info-button").click()
     page.locator(".node-help-content").get_by_text("reference_folder").first.wait_for(timeout=15_000)
-    assert found == answers
+    assert found == [200]
 
 
-def test_help_in_english_is_the_help_for_all(comfy: Server) -> None:
+def test_only_help_pages_are_served_as_help(comfy: Server) -> None:
+    address = f"{comfy.url}/extensions/copyscope/docs"
     for name in USER_NODES:
-        pages = [
-            urllib.request.urlopen(f"{comfy.url}/extensions/copyscope/docs/{path}.md", timeout=30).read()
-            for path in (name, f"{name}/en")
-        ]
-        assert pages[0] == pages[1], name
+        page = urllib.request.urlopen(f"{address}/{name}/pt-BR.md", timeout=30)
+        assert page.read() == (REPOSITORY / "web" / "docs" / f"{name}.md").read_bytes()
+        assert page.headers["Content-Type"] == "text/markdown; charset=utf-8"
+    for path in ("CopyScopeNothing/en.md", "CopyScopeFID/..%2f..%2fREADME.md", "..%2f..%2fREADME/en.md"):
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(f"{address}/{path}", timeout=30)
+        assert refused.value.code in (403, 404), path
+
+
+def test_missing_requirements_are_told_in_the_browser(browser: Browser, tmp_path: Path) -> None:
+    import frontend
+
+    pack = tmp_path / "custom_nodes" / "copyscope"
+    pack.mkdir(parents=True)
+    for path in REPOSITORY.iterdir():
+        if path.name in ("__init__.py", "nodes", "copyscope_core", "web"):
+            (pack / path.name).symlink_to(path)
+    (pack / "requirements.txt").write_text("no-such-package>=1\n", encoding="utf-8")
+    with start_server(tmp_path, pack=False) as server:
+        page = frontend.open_frontend(browser, server)
+        told = page.get_by_text("no-such-package").first
+        told.wait_for(timeout=60_000)
+        assert f'-m pip install -r "{pack}/requirements.txt"' in told.inner_text()
+        frontend.screenshot(page, "missing-requirements", fit=False)
+        frontend.load_ui(page, plain())
+        frontend.fit(page)
+        page.mouse.click(*frontend.node_point(page, 8), button="right")
+        page.wait_for_timeout(400)
+        assert page.get_by_text("CopyScope: audit this image").count() == 0, "there is nothing to audit with"
+        frontend.check(page)
+        page.context.close()
 
 
 def test_comfyui_lists_the_workflows_by_their_titles_with_a_picture(comfy: Server, page: Page) -> None:

@@ -48,7 +48,7 @@ def test_it_opens_whole_runs_and_shows_its_report(name: str, studio: Server, stu
     frontend.queue(page)
     page.locator(".cs-progress .cs-now").get_by_text("of").first.wait_for(timeout=240_000)
     page.locator(".cs-headline").wait_for(timeout=240_000)
-    assert set(page.locator(".cs-name b").all_inner_texts()) == shipped.PLAYERS[name]
+    assert set(page.locator(".cs-report .cs-name b").all_inner_texts()) == shipped.PLAYERS[name]
     assert page.locator(".cs-tile").count() == 2 ** len(shipped.PLAYERS[name])
     image = page.locator(".cs-detail img").first
     page.wait_for_function("() => document.querySelector('.cs-detail img')?.naturalWidth > 0", timeout=30_000)
@@ -77,8 +77,10 @@ def test_report_comes_back_with_its_workflows_tab(studio: Server, studio_page: P
     headline = page.locator(".cs-headline").inner_text()
     frontend.load_ui(page, {**ui, "id": "another", "nodes": [], "links": [], "groups": []})
     assert page.locator(".cs-report").count() == 0
-    page.locator(".workflow-tabs .p-togglebutton").nth(-2).click()
+    tabs = ".workflow-tabs .p-togglebutton, [data-testid=workflow-tab-strip] [role=tab]"  # 1.49 and 1.58
+    page.locator(tabs).nth(-2).click()
     page.locator(".cs-headline").wait_for(timeout=15_000)
     assert page.locator(".cs-headline").inner_text() == headline
-    badges = "() => window.app.graph.getNodeById(10).badges.filter((badge) => badge.text?.startsWith('share')).length"
+    told = "(badge) => /^(share|contrast)/.test(badge.text ?? '')"
+    badges = f"() => window.app.graph.getNodeById(10).badges.filter({told}).length"
     assert page.evaluate(badges) == 1

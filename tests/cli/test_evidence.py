@@ -53,11 +53,17 @@ def test_verify_says_that_everything_holds_and_what_does_not(scored: Path, capsy
     assert "SHA-256 of the manifest: " in text
     (scored / "images" / "a" / "001.png").write_bytes(png_bytes(7))
     assert run("verify", scored / "one") == 0
-    assert "The generated images were not checked" in capsys.readouterr().out
+    assert capsys.readouterr().out.startswith("Everything holds: ")
     assert run("verify", scored / "one", *images) == 1
     text = capsys.readouterr().out
-    assert "images of style: 001.png is missing or has other pixels" in text
+    assert "Changed: images of style: 001.png has other pixels than the report says" in text
     assert "1 thing is not as it was. Checked: " in text
+    (scored / "images" / "a").rename(scored / "moved")
+    assert run("verify", scored / "one", *images) == 2
+    text = capsys.readouterr().out
+    assert "Not checked: images of style are not in " in text
+    assert "Nothing is known to be changed, but not everything could be checked. Checked: " in text
+    (scored / "moved").rename(scored / "images" / "a")
     assert run("verify", scored / "one", *images, "--json") == 1
     data: Any = json.loads(capsys.readouterr().out)
     assert data["holds"] is False
@@ -73,9 +79,12 @@ def test_a_private_score_is_verified_by_whoever_has_the_images(
     assert run(*words, "--private", "--json") == 0
     assert json.loads(capsys.readouterr().out)["private"] is True
     (scored / "images").rename(scored / "moved")
-    assert run("verify", scored / "private", "--images", scored / "images") == 1
-    assert "does not exist" in capsys.readouterr().out
-    assert run("verify", scored / "private", "--images", scored / "moved") == 0
+    assert run("verify", scored / "private", "--images", scored / "images") == 2
+    assert "Changed" not in capsys.readouterr().out
+    for images in ((), ("--images", scored / "moved")):
+        assert run("verify", scored / "private", *images) == 2
+        assert "Not checked: reference images are not in the run folder" in capsys.readouterr().out
+        assert run("verify", scored / "private", *images, "--reference", scored / "reference-one") == 0
 
 
 def test_compare_prints_a_table_json_and_a_page(scored: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,33 +2,40 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
-from example_workflows import HASHES, node, with_lora
+from example_workflows import HASHES, as_video, node, with_lora
 from fakecomfy import FakeComfy, fake_comfy
 from images_on_disk import MeanColours, image_folder, png_bytes
 
 from copyscope_core import __version__
 from copyscope_core.cli import main as cli
 from copyscope_core.cli import options as opt
+from copyscope_core.cli.help import GROUPS, REST
 from copyscope_core.cli.terminal import prepare_streams
+from copyscope_core.controls.bank import load_bank
 from copyscope_core.demo import demo
 from copyscope_core.errors import CopyScopeError
 from copyscope_core.features import extractor as features
 from copyscope_core.features.extractor import INCEPTION_ID
 from copyscope_core.settings import AuditSettings
 from copyscope_core.store.runs import STATE_VARIABLE
+from tests.auditing.test_until_sure import painted
 
+COMMANDS = [[name] for name in ["plan", "audit", "batch", "screen", "index", "score", "verify"]]
+COMMANDS += [["compare"], ["fid"], ["shapley"], ["demo"], ["runs", "list"], ["runs", "clean"]]
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
@@ -56,7 +63,7 @@ class Run:
     """One run of the command line in this process."""
 
     def __init__(self, capsys: pytest.CaptureFixture[str], *words: object) -> None:
-        old = sys.argv
+        self.json, old = "--json" in words, sys.argv
         sys.argv = ["copyscope", *map(str, words)]
         try:
             cli.main()
@@ -75,12 +82,17 @@ class Run:
         return json.loads(self.out)
 
     def refused(self) -> str:
-        """The one sentence on stderr of a run with exit code 2."""
+        """The one sentence on stderr of a run with exit code 2; with --json stdout has it too."""
         assert self.code == 2, self.err
-        assert self.out == ""
         lines = [line for line in self.err.splitlines() if line.startswith("Error: ")]
         assert len(lines) == 1
         assert "Traceback" not in self.err
+        if self.json:
+            said = json.loads(self.out)
+            assert set(said) == {"error", "code"}
+            assert lines[0] == f"Error: {said['error']}".splitlines()[0]
+        else:
+            assert self.out == ""
         return lines[0]
 
 
@@ -120,6 +132,56 @@ def test_wrong_usage_is_exit_code_2(run: Any, words: list[str]) -> None:
     assert result.code == 2
     assert result.out == ""
     assert "Traceback" not in result.err
+
+
+def test_a_failure_with_json_has_a_code(run: Any, tmp_path: Path) -> None:
+    broken = write(tmp_path / "w.json", {})
+    for words, code in (
+        (("plan", tmp_path / "none.json", "--json"), "workflow"),
+        (("plan", broken, "--server", "127.0.0.1:9", "--json"), "server_unreachable"),
+        (("plan", write(tmp_path / "x.json", explosion()), "--json"), "too_many_coalitions"),
+        (("fid", tmp_path, tmp_path, "--json"), "image"),
+        (("plan", "--json"), "usage"),
+        (("--nothing", "--json"), "usage"),
+    ):
+        result = run(*words)
+        assert (result.code, json.loads(result.out)["code"]) == (2, code)
+
+
+def test_helps_show_choices_groups_and_one_style_of_values(run: Any) -> None:
+    text = run("audit", "--help").out
+    assert "audit WORKFLOW --reference DIR --out DIR" in text
+    assert "--distance fid|kid|mmd|fid_infinity" in text
+    assert "--estimator regression|permutation" in text
+    assert "[default: 8]" in text
+    titles = [line for line in text.splitlines() if line.endswith(":") and not line.startswith(" ")]
+    assert titles == ["Arguments:", *(f"{title}:" for title in GROUPS), f"{REST}:"]
+    for command in COMMANDS:
+        shown = run(*command, "--help").out
+        assert "Usage: " in shown
+        assert not re.search(r"<|\{|--no-(?!copy|features)|list\[|…\.\.\.", shown), command
+        values = re.findall(r"^  --[a-z-]+ (\S+)", shown, re.M)
+        assert all(value == value.upper() or "|" in value for value in values if len(value) < 30), (command, values)
+
+
+def test_completion_is_offered(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "--install-completion" in run("--help").out
+    monkeypatch.setenv("_COPYSCOPE_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", "copyscope plan --esti")
+    monkeypatch.setenv("COMP_CWORD", "2")
+    assert run().out.split() == ["--estimator"]
+    monkeypatch.setenv("COMP_WORDS", "copyscope plan w.json --estimator ")
+    monkeypatch.setenv("COMP_CWORD", "4")
+    assert run().out.split() == ["regression", "permutation"]
+
+
+def test_plan_says_how_long_it_may_take(run: Any, server: FakeComfy, tmp_path: Path) -> None:
+    workflow = write(tmp_path / "w.json", with_lora())
+    assert "How long it takes is not known" in run("plan", workflow).out
+    assert run("plan", workflow, "--json").data["duration"] is None
+    text = run("plan", workflow, "--server", server.url, "--probe", "--seeds", 1).out
+    assert re.search(r"About 1 s for at most 7 prompts, 0\.\d s each by a probe on http", text)
+    assert len(server.prompts) == 1
 
 
 def test_shapley(run: Any, tmp_path: Path) -> None:
@@ -187,6 +249,8 @@ def test_score_and_runs(run: Any, tmp_path: Path, fast: None) -> None:
     reference = image_folder(tmp_path / "reference", 2, seed=99)
     words = ("score", folder, "--reference", reference, "--out", tmp_path / "out")
     data = run(*words, "--json").data
+    manifest = (tmp_path / "out" / "manifest.json").read_bytes()
+    assert data.pop("manifest_sha256") == hashlib.sha256(manifest).hexdigest()
     assert data == json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))
     assert data["players"][0]["name"] == "style"
     assert {"members", "fid", "kid", "images"} <= set(data["coalitions"][0])
@@ -203,6 +267,14 @@ def test_score_and_runs(run: Any, tmp_path: Path, fast: None) -> None:
     assert "No stored runs" in run("runs", "list").out
 
 
+def test_pdf_is_checked_before_anything_is_scored(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHROMIUM_PATH", str(tmp_path / "none"))
+    out, score = tmp_path / "out", ("score", demo.IMAGES, "--reference", demo.REFERENCE, "--out", tmp_path / "out")
+    for file, words in ((out / "report.pdf", "lies in the run folder"), (tmp_path / "report.pdf", "which is no file")):
+        assert words in run(*score, "--pdf", file).refused()
+    assert not out.exists()
+
+
 def test_plan_without_a_server(run: Any, tmp_path: Path) -> None:
     workflow = write(tmp_path / "w.json", with_lora())
     data = run("plan", workflow, "--json", "--seeds", 3).data
@@ -216,6 +288,23 @@ def test_plan_without_a_server(run: Any, tmp_path: Path) -> None:
     text = run("plan", workflow).out
     assert "4 coalitions × 8 seeds × batch 1 = 32 images" in text
     assert "bypassed" in text
+
+
+def test_plan_until_sure_says_when_it_looks_first_and_how_many_runs_it_makes_at_most(run: Any, tmp_path: Path) -> None:
+    workflow = write(tmp_path / "w.json", with_lora())
+    text = run("plan", workflow, "--until-sure", "--max-runs", 50).out
+    assert "At most 4 coalitions × 12 seeds" in text
+    assert "Until sure: a first look after 12 runs, and at most 48 runs in all." in text
+    data = run("plan", workflow, "--until-sure", "--seeds", 16, "--error", 0.01, "--json").data
+    assert data["until_sure"] == {"error": 0.01, "first": 12, "runs": 64}
+    assert run("plan", workflow, "--json").data["until_sure"] is None
+    assert "give until_sure too" in run("plan", workflow, "--max-runs", 50).refused()
+
+
+def test_plan_of_a_video_says_how_many_frames(run: Any, tmp_path: Path) -> None:
+    workflow = write(tmp_path / "w.json", as_video())
+    assert "4 coalitions × 8 seeds × 4 of 16 frames of a clip = 128 images" in run("plan", workflow, "--frames", 4).out
+    assert run("plan", workflow, "--frames", 4, "--json").data["clip"] == {"frames": 4, "length": 16}
 
 
 def test_plan_takes_options_over_a_settings_file(run: Any, tmp_path: Path) -> None:
@@ -266,9 +355,10 @@ def explosion() -> Any:
 BAD_WORKFLOWS = {
     "cycle": (cycle(), "cycle"),
     "nowhere": (nowhere(), "not in the workflow"),
-    "no players": ({"1": node("EmptyImage", width=8, height=8, batch_size=1, color=0),
-                    "2": node("SaveImage", images=["1", 0], filename_prefix="x")}, "No players"),
+    "no sampler": ({"1": node("EmptyImage", width=8, height=8, batch_size=1, color=0),
+                    "2": node("SaveImage", images=["1", 0], filename_prefix="x")}, "made by a sampler"),
     "no output": ({"1": node("EmptyImage", width=8, height=8, batch_size=1, color=0)}, "no node that saves"),
+    "an audit": ({"1": node("CopyScopeLoaderCoalitions", checkpoint="a")}, "is an audit already: its Loader"),
     "paid": (paid(), "paid services"),
     "explosion": (explosion(), "4,096 coalitions, more than max_coalitions = 256; lock some"),
     "a list": ([], "not a JSON object"),
@@ -293,6 +383,8 @@ def test_audit(run: Any, server: FakeComfy, tmp_path: Path, fast: None) -> None:
     reference = image_folder(tmp_path / "reference", 2, seed=99)
     words = ("audit", workflow, "--reference", reference, "--out", tmp_path / "out", "--server", server.url)
     data = run(*words, "--seeds", 1, "--json").data
+    manifest = (tmp_path / "out" / "manifest.json").read_bytes()
+    assert data.pop("manifest_sha256") == hashlib.sha256(manifest).hexdigest()
     assert data == json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))
     assert [player["name"] for player in data["players"]] == ["style", "prompt"]
     assert {"name", "kind", "shapley", "share", "leave_one_out"} <= set(data["players"][0])
@@ -333,14 +425,16 @@ def test_control_and_distance_of_an_audit(run: Any, server: FakeComfy, tmp_path:
     control = image_folder(tmp_path / "control", 3, seed=50)
     common = ("--out", tmp_path / "out", "--server", server.url, "--seeds", 2)
     words = ("audit", workflow, "--reference", reference, *common)
-    plain = run(*words, "--json").data
+    plain = run(*words, "--control", "none", "--json").data
     sampled = len(server.prompts)
+    general = run(*words, "--json").data["control"]
+    assert (general["source"], general["bank"], general["count"] >= 20) == ("bank", load_bank().version, True)
     data = run(*words, "--control", control, "--distance", "mmd", "--json").data
     assert len(server.prompts) == sampled
     assert (plain["distance"], plain["control"], data["distance"], data["control"]["count"]) == ("fid", None, "mmd", 3)
     for player in data["players"]:
-        assert player["contrast"] == pytest.approx(player["shapley"] - player["control_shapley"])
-    assert "Contrast with the control images: style" in run(*words, "--control", control).out
+        assert player["contrast"] is not None
+    assert "FID points" in run(*words, "--control", control).out
 
 
 def test_control_and_distance_are_checked_before_anything_is_sampled(
@@ -361,6 +455,19 @@ def test_control_and_distance_are_checked_before_anything_is_sampled(
     assert server.prompts == []
     assert not (tmp_path / "out").exists()
     assert "fid_infinity needs at least 5,000 images" in run(*score, "--distance", "fid_infinity").refused()
+
+
+def test_images_are_sent_for_their_style_only_with_leave(
+    run: Any, server: FakeComfy, tmp_path: Path, fast: None
+) -> None:
+    reference = image_folder(tmp_path / "reference", 2)
+    workflow = write(tmp_path / "w.json", with_lora())
+    words = ("audit", workflow, "--reference", reference, "--out", tmp_path / "out", "--server", server.url)
+    style = ("--style-checkpoint", "plain.safetensors")
+    assert "give --share-reference too if they may go there" in run(*words, *style).refused()
+    assert "name a --style-checkpoint or a --baseline-checkpoint too" in run(*words, "--share-reference").refused()
+    assert "install this version of the CopyScope pack there" in run(*words, *style, "--share-reference").refused()
+    assert server.prompts == []
 
 
 def test_demo_without_a_comfyui_scores_the_shipped_images(
@@ -385,6 +492,17 @@ def test_demo_with_a_wrong_comfyui_says_so(run: Any, tmp_path: Path, monkeypatch
     assert "not a ComfyUI folder" in run("demo", "--out", tmp_path / "out").refused()
 
 
+def begun(words: Sequence[object]) -> subprocess.Popen[str]:
+    """A command that runs in a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "copyscope_core.cli", *map(str, words), "--json"],
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
 @pytest.mark.skipif(os.name != "posix", reason="sends SIGINT to a process")
 def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(
     run: Any, server: FakeComfy, tmp_path: Path, fast: None
@@ -393,27 +511,50 @@ def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(
     reference = image_folder(tmp_path / "reference", 2, seed=99)
     server.seconds = 1.0
     words = ["audit", workflow, "--reference", reference, "--out", tmp_path / "out", "--server", server.url]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "copyscope_core.cli", *map(str, words), "--json"],
-        cwd=REPOSITORY,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    process = begun(words)
     deadline = time.monotonic() + 60
     while len(server.prompts) < 4 and time.monotonic() < deadline:
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert out == ""
+    assert json.loads(out)["code"] == "interrupted"
     assert "run the same command again to go on" in err
     assert "Traceback" not in err
-    assert len(server.interrupted) == 1
+    assert (len(server.interrupted), len(server.deleted)) == (1, 1)  # what ran, and what was queued ahead
     server.seconds = 0
     before = len(server.prompts)
     assert run(*words, "--seeds", 8, "--json").code == 0
-    assert before - 1 + len(server.prompts) - before == 4 * 8 + 1 + 2
+    assert before - 2 + len(server.prompts) - before == 4 * 8 + 1 + 2
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends SIGINT to a process")
+@pytest.mark.parametrize("presses", [1, 2])
+def test_ctrl_c_after_a_look_gives_the_report_and_twice_none(
+    server: FakeComfy, tmp_path: Path, fast: None, presses: int
+) -> None:
+    workflow = write(tmp_path / "w.json", with_lora())
+    reference = image_folder(tmp_path / "reference", 2, seed=99)
+    server.paint, server.seconds = painted(server, lora=14, prompt=12, shake=12), 0.2
+    words = ["audit", workflow, "--reference", reference, "--out", tmp_path / "out", "--server", server.url]
+    words += ["--control", "none", "--until-sure", "--seeds", 32, "--error", 0.001]
+    process = begun(words)
+    deadline = time.monotonic() + 120
+    while len(server.prompts) < 15 and time.monotonic() < deadline:  # 3 seeds of 4 coalitions, and the second run
+        time.sleep(0.02)
+    for _ in range(presses):
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.1)
+    out, err = process.communicate(timeout=120)
+    assert "Look 1: 3 seeds, 12 of at most 128 runs." in err
+    assert "Traceback" not in err
+    if presses == 1:
+        assert process.returncode == 0, err
+        assert "Stopping: what is known is reported" in err
+        assert json.loads(out)["verdict"]["until_sure"]["stopped"] == "user"
+    else:
+        assert process.returncode == 130
+        assert json.loads(out)["code"] == "interrupted"
 
 
 def test_an_error_cannot_drive_the_terminal() -> None:

@@ -193,9 +193,10 @@ def ask(url: str, body: Any = None) -> Any:
 
 
 def numbers(path: Path) -> Any:
-    """A report without its time and its place."""
+    """A report without its time, its place, and the command that made it."""
     report = json.loads(path.read_text(encoding="utf-8"))
     report.pop("created")
+    report.pop("custody")
     return report
 
 

@@ -17,16 +17,16 @@ import torch
 from PIL import Image
 from safetensors.numpy import load_file, save
 
-from copyscope_core.errors import CopyScopeError, ImageError, StoreError
+from copyscope_core.errors import ImageError, StoreError
 from copyscope_core.features.extractor import (
     INCEPTION_ID,
     FeatureCache,
     FeatureExtractor,
     Features,
     InceptionExtractor,
-    memory_errors,
 )
 from copyscope_core.features.inception import full_precision, load_inception
+from copyscope_core.features.views import views_of
 from copyscope_core.files import atomic as files
 from copyscope_core.files.folders import read_folder
 from copyscope_core.files.pixels import Pixels, pixel_hash, resize_bicubic
@@ -236,8 +236,9 @@ def test_inception_extractor_is_resize_and_network() -> None:
     batch = torch.from_numpy(np.stack([resize_bicubic(image, 299, 299) for image in images])).permute(0, 3, 1, 2)
     with full_precision():
         alone = model(batch).numpy()
-    assert (extractor.id, extractor.dimension) == (INCEPTION_ID, 2048)
-    assert rows.shape == (3, 2048)
+    assert (extractor.id, extractor.dimension) == (INCEPTION_ID, 2974)
+    assert views_of(extractor) == {"content": slice(0, 2048), "style": slice(2048, 2974)}
+    assert rows.shape == (3, 2974)
     assert rows.dtype == np.float32
     assert np.abs(rows - alone).max() < 1e-5
 
@@ -251,7 +252,7 @@ def test_a_host_can_run_the_batches_itself() -> None:
         assert batch.dtype == torch.float32
         assert 0 <= batch.min() <= batch.max() <= 255
         seen.append(tuple(batch.shape))
-        return batch.mean(dim=(2, 3)).repeat(1, 683)[:, :2048]
+        return batch.mean(dim=(2, 3)).repeat(1, 992)[:, :2974]
 
     extractor = InceptionExtractor(batch_size=2, run=run)
     images = [np.full((8, 8, 3), value, dtype=np.uint8) for value in (10, 20, 30, 40, 50)]
@@ -266,10 +267,3 @@ def test_importing_features_does_not_import_torch() -> None:
     code = "import copyscope_core.features, sys; sys.exit('torch' in sys.modules)"
     root = Path(__file__).parents[2]
     assert subprocess.run([sys.executable, "-c", code], cwd=root, check=False).returncode == 0
-
-
-def test_a_device_without_memory_is_a_sentence() -> None:
-    with pytest.raises(CopyScopeError, match=r"device cuda.*--device cpu"), memory_errors("cuda"):
-        raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
-    with pytest.raises(RuntimeError, match="another"), memory_errors("cpu"):
-        raise RuntimeError("another error")

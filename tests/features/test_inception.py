@@ -59,6 +59,11 @@ def network() -> FIDInception:
     return load_inception()
 
 
+def content(network: FIDInception) -> Tensor:
+    """The pool3 activations of the photographs."""
+    return network(photographs())[:, :2048]
+
+
 @pytest.fixture(scope="module")
 def converter() -> ModuleType:
     spec = importlib.util.spec_from_file_location("convert_inception", ROOT / "tools" / "convert_inception.py")
@@ -75,7 +80,7 @@ def test_equals_the_torchscript_on_photographs(network: FIDInception) -> None:
         warnings.simplefilter("ignore")
         script = torch.jit.load(str(torchscript()), map_location="cpu").eval()
     with full_precision():
-        ours, theirs = network(photographs()), script((photographs() - 128) / 128)
+        ours, theirs = content(network), script((photographs() - 128) / 128)
     assert ours.shape == (6, 2048)
     assert ours.dtype == torch.float32
     assert theirs.std(dim=0).mean() > 0.1  # the comparison is not of constants
@@ -119,7 +124,7 @@ def test_equals_torch_fidelitys_network_with_the_same_weights(network: FIDIncept
     )
     images = photographs().round().to(torch.uint8)
     with full_precision():
-        assert (network(images.float()) - theirs(images)[0]).abs().max() < 1e-4
+        assert (network(images.float())[:, :2048] - theirs(images)[0]).abs().max() < 1e-4
 
 
 def test_rows_do_not_depend_on_the_batch(network: FIDInception) -> None:
@@ -214,3 +219,9 @@ def test_importing_builds_nothing() -> None:
     code = "import sys, copyscope_core.features.extractor, copyscope_core.features.inception;"
     code += "sys.exit('torchvision' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+def test_a_torchvision_that_does_not_fit_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torchvision.models", None)
+    with pytest.raises(CopyScopeError, match=r"torchvision does not work with the PyTorch .*; install both together"):
+        inception._blocks.__wrapped__()

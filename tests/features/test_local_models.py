@@ -1,4 +1,4 @@
-"""Features of local CLIP, SigLIP and DINOv2 models: against transformers itself, and what is refused.
+"""Features of local CLIP, SigLIP and DINO models: against transformers itself, and what is refused.
 
 The models are tiny and random; their folders are made by transformers, as those on Hugging Face are.
 """
@@ -23,8 +23,10 @@ from typer.testing import CliRunner
 from copyscope_core.cli import main as cli
 from copyscope_core.distances.frechet import frechet_distance
 from copyscope_core.errors import CopyScopeError
+from copyscope_core.features import local_models
 from copyscope_core.features.extractor import FeatureCache
-from copyscope_core.features.local_models import Preprocessing, VisionModelExtractor
+from copyscope_core.features.local_models import VisionModelExtractor
+from copyscope_core.features.preprocessing import PatchPreprocessing, Preprocessing
 from copyscope_core.files.folders import read_folder
 from copyscope_core.files.pixels import pixel_hash
 from copyscope_core.store.runs import STATE_VARIABLE
@@ -34,6 +36,7 @@ transformers = pytest.importorskip("transformers", reason="transformers, the ext
 
 TOWER = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
 CROPPED = {"size": {"shortest_edge": 36}, "crop_size": {"height": 32, "width": 32}}
+SIZES = [(40, 40), (64, 20), (20, 64), (31, 47), (500, 9), (1, 1)]
 MEAN_STD = {"image_mean": [0.5, 0.4, 0.3], "image_std": [0.2, 0.3, 0.25]}
 
 
@@ -48,6 +51,19 @@ def _model(family: str) -> Any:
         return transformers.CLIPVisionModelWithProjection(transformers.CLIPVisionConfig(**vision, projection_dim=24))
     if family == "siglip_vision_model":
         return transformers.SiglipVisionModel(transformers.SiglipVisionConfig(**vision))
+    if family == "siglip2":
+        text = {**TOWER, "vocab_size": 99, "max_position_embeddings": 8, "bos_token_id": 1, "eos_token_id": 2}
+        return transformers.Siglip2Model(
+            transformers.Siglip2Config(text_config=text, vision_config={**TOWER, "patch_size": 8, "num_patches": 16})
+        )
+    if family == "dinov3_vit":
+        return transformers.DINOv3ViTModel(
+            transformers.DINOv3ViTConfig(**vision, num_register_tokens=2, layerscale_value=0.5)
+        )
+    if family == "dinov3_convnext":
+        return transformers.DINOv3ConvNextModel(
+            transformers.DINOv3ConvNextConfig(hidden_sizes=[8, 16, 24, 32], depths=[1, 1, 1, 1], image_size=32)
+        )
     return transformers.Dinov2Model(
         transformers.Dinov2Config(
             hidden_size=32, num_hidden_layers=2, num_attention_heads=2, image_size=32, patch_size=8
@@ -59,7 +75,17 @@ SHAPES = {
     "clip": (CROPPED, 24),
     "clip_vision_model": ({"size": 36, "crop_size": 32}, 24),
     "siglip_vision_model": ({"size": {"height": 32, "width": 32}}, 32),
+    "siglip2": ({"patch_size": 8, "max_num_patches": 16}, 32),
     "dinov2": (CROPPED, 32),
+    "dinov3_vit": ({"size": {"height": 32, "width": 32}}, 32),
+    "dinov3_convnext": ({"size": {"height": 32, "width": 32}}, 32),
+}
+NAMES = {
+    "clip_vision_model": "CLIPVisionModelWithProjection",
+    "siglip_vision_model": "SiglipVisionModel",
+    "dinov2": "Dinov2Model",
+    "dinov3_vit": "DINOv3ViTModel",
+    "dinov3_convnext": "DINOv3ConvNextModel",
 }
 
 
@@ -99,12 +125,14 @@ def change(path: Path, **values: Any) -> None:
 def by_hand(folder: Path, pixels: np.ndarray) -> np.ndarray:
     """What transformers itself gives for an image of the network's own size."""
     if folder.name == "clip":
-        model = transformers.CLIPModel.from_pretrained(folder)
-        embed = model.get_image_features
+        embed = transformers.CLIPModel.from_pretrained(folder).get_image_features
+    elif folder.name == "siglip2":
+        processed = transformers.Siglip2ImageProcessor(**MEAN_STD, **SHAPES["siglip2"][0])(pixels, return_tensors="pt")
+        model = transformers.Siglip2Model.from_pretrained(folder).vision_model
+        with torch.inference_mode():
+            return np.asarray(model(**processed).pooler_output[0])
     else:
-        cls = {"clip_vision_model": "CLIPVisionModelWithProjection", "siglip_vision_model": "SiglipVisionModel"}
-        model = getattr(transformers, cls.get(folder.name, "Dinov2Model")).from_pretrained(folder)
-        embed = model
+        embed = getattr(transformers, NAMES[folder.name]).from_pretrained(folder)
     mean, std = (np.array(MEAN_STD[name], dtype=np.float32) for name in ("image_mean", "image_std"))
     values = torch.from_numpy((pixels.astype(np.float32) / 255 - mean) / std).permute(2, 0, 1)[None]
     with torch.inference_mode():
@@ -141,6 +169,35 @@ def test_preprocessing_is_the_models_own_up_to_the_resizer() -> None:
     ours = Preprocessing.model_validate(settings)(smooth)
     assert ours.shape == (32, 30, 3)
     assert np.abs(ours.transpose(2, 0, 1) - theirs).max() < 2 / 255 / 0.2  # they round to 8 bits in between
+
+
+def test_patches_are_those_of_transformers() -> None:
+    """Any aspect. Each image is of one colour, for the resizers differ."""
+    settings = {"patch_size": 8, "max_num_patches": 40, **MEAN_STD}
+    theirs = transformers.Siglip2ImageProcessor(**settings)
+    ours = PatchPreprocessing.model_validate(settings)
+    images = [np.full((height, width, 3), 7 * height % 256, dtype=np.uint8) for height, width in SIZES]
+    found = ours.inputs(images)
+    for row, image in enumerate(images):
+        expected = theirs(image, return_tensors="np", input_data_format="channels_last")
+        for name, values in found.items():
+            assert values[row] == pytest.approx(expected[name][0], abs=1e-5), (name, image.shape)
+
+
+def test_rows_of_patches_do_not_depend_on_the_images_beside_them(tmp_path: Path) -> None:
+    torch.manual_seed(3)
+    _model("siglip2").save_pretrained(tmp_path)
+    write_preprocessor(tmp_path, **SHAPES["siglip2"][0])
+    extractor = VisionModelExtractor(tmp_path)
+    wide, tall = picture(1, 64)[:20], picture(2, 64)[:, :20]
+    assert np.abs(extractor([wide])[0] - extractor([tall])[0]).max() > 1e-3
+    assert extractor([wide, tall]) == pytest.approx(np.stack([extractor([wide])[0], extractor([tall])[0]]), abs=1e-5)
+
+
+def test_a_kind_of_model_that_transformers_lacks_is_named(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(local_models.FAMILIES, "clip_vision_model", local_models.Family("CLIPOfTheFuture"))
+    with pytest.raises(CopyScopeError, match=r"needs a later version of the library transformers than \d"):
+        VisionModelExtractor(clip)
 
 
 def test_the_id_tells_models_weights_and_settings_apart(clip: Path, tmp_path: Path) -> None:
@@ -216,7 +273,7 @@ def _index(folder: Path, name: str) -> None:
         (lambda folder: shutil.rmtree(folder), r"config\.json cannot be read"),
         (lambda folder: (folder / "config.json").write_text("{"), "is no JSON"),
         (lambda folder: (folder / "config.json").write_text("[1]"), "is no JSON object"),
-        (lambda folder: change(folder / "config.json", model_type="bert"), "no CLIP, SigLIP or DINOv2 .*'bert'"),
+        (lambda folder: change(folder / "config.json", model_type="bert"), "no CLIP, SigLIP or DINO .*'bert'"),
         (lambda folder: change(folder / "config.json", quantization_config={}), "in full precision"),
         (lambda folder: change(folder / "config.json", hidden_size=64), "cannot be used"),
         (lambda folder: change(folder / "config.json", hidden_size="big"), "cannot be used"),

@@ -20,13 +20,10 @@ from hypothesis import HealthCheck, Phase, event, settings
 from copyscope_core.errors import CopyScopeError
 from copyscope_core.store.runs import STATE_VARIABLE
 
-from .limits import time_limit
+from .limits import SECONDS, time_limit
 
 EXAMPLES = int(os.environ.get("COPYSCOPE_FUZZ_EXAMPLES", "0"))
 QUICK_EXAMPLES = 25
-SECONDS = 20.0
-"""Processor time that one example may take."""
-
 MEMORY = 1 << 31
 """Bytes by which one example may raise the most memory that the process ever used."""
 

@@ -7,6 +7,9 @@ import signal
 from collections.abc import Iterator
 from typing import Any
 
+SECONDS = 20.0
+"""Enough on any machine for what takes a second, too little for what takes the square of it."""
+
 CLOCK = 10
 """How many times the limit of processor time the clock may show, on a machine that is busy with other things."""
 
@@ -16,7 +19,7 @@ class Hang(BaseException):
 
 
 @contextlib.contextmanager
-def time_limit(seconds: float) -> Iterator[None]:
+def time_limit(seconds: float = SECONDS) -> Iterator[None]:
     """Interrupt what takes more processor time than this."""
     if not hasattr(signal, "SIGPROF"):
         yield

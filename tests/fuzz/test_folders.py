@@ -18,6 +18,7 @@ from images_on_disk import MeanColours, image_folder, png_bytes
 from copyscope_core.auditing.score import Score
 from copyscope_core.evaluation.measure import Works
 from copyscope_core.evidence.manifest import read_manifest
+from copyscope_core.evidence.run_files import FolderFiles
 from copyscope_core.evidence.verify import Verifier
 from copyscope_core.features.extractor import FeatureCache
 from copyscope_core.files.folders import read_folder
@@ -183,4 +184,4 @@ def quiet(caplog: pytest.LogCaptureFixture) -> None:
 def test_small_manifests(data: bytes) -> None:
     with guarded() as root:
         (root / "manifest.json").write_bytes(data)
-        read_manifest(root)
+        read_manifest(FolderFiles(root))

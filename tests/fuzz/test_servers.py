@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from copyscope_core.auditing.context import server_context, split_image_name
 from copyscope_core.auditing.runner import CoalitionRunner, Server
 from copyscope_core.comfyui.client import ComfyClient
-from copyscope_core.comfyui.errors import check_version, failed, options_of, refused
+from copyscope_core.comfyui.errors import failed, options_of, refused
+from copyscope_core.comfyui.versions import check_version
 from copyscope_core.errors import CopyScopeError, HostError
 from copyscope_core.observer import Quiet
 from copyscope_core.planning.plan import make_plan

@@ -27,11 +27,15 @@ from .harness import fuzzed, guarded
 from .mutations import TEXTS, as_json, damaged, damaged_bytes
 
 ROOT = Path(__file__).resolve().parents[2]
-OBJECT_INFO: dict[str, Any] = json.loads(
-    (ROOT / "copyscope_core/workflow/object_info.json").read_text(encoding="utf-8")
-)
+CASES = sorted((ROOT / "tests/data/cases").glob("*.json"))
+OBJECT_INFO: dict[str, Any] = {
+    name: one
+    for path in (ROOT / "copyscope_core/workflow/object_info.json", ROOT / "tests/data/cases/object_info.json")
+    for name, one in json.loads(path.read_text(encoding="utf-8")).items()
+}
 UI_INFO: dict[str, Any] = json.loads((ROOT / "tests/data/ui/object_info.json").read_text(encoding="utf-8"))
 API = [json.loads(path.read_text(encoding="utf-8")) for path in sorted((ROOT / "workflows/api").glob("*.json"))]
+API += [json.loads(path.read_text(encoding="utf-8")) for path in CASES if path.stem != "object_info"]
 API.append(with_lora())
 UI = [json.loads(path.read_text(encoding="utf-8")) for path in sorted((ROOT / "workflows").glob("*.json"))]
 UI += [
@@ -121,7 +125,7 @@ def test_these_images_are_read(tmp_path: Path) -> None:
 @fuzzed(0.5)
 @given(st.sampled_from(API), st.data())
 def test_node_lists_of_servers(graph: Any, data: st.DataObject) -> None:
-    classes = {node["class_type"] for node in graph.values()}
+    classes = {node.get("class_type") for node in graph.values()}  # an entry of a history holds its nodes deeper
     known = {name: copy.deepcopy(OBJECT_INFO[name]) for name in classes if name in OBJECT_INFO}
     info = data.draw(damaged([known]))
     with guarded():

@@ -5,6 +5,10 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+from hostutil import Server, require_host
+
+from copyscope_core.comfyui.versions import read_version
+
 Workflow = dict[str, dict[str, Any]]
 
 CHECKPOINT = "copyscope-mini-sd15.safetensors"
@@ -74,7 +78,7 @@ def audited(workflow: Workflow, seeds: int = 2, reference: str = "ref", **player
     result["21"] = node(
         "CopyScopeCoalitionEnumerator", image=["8", 0], seeds=seeds, max_coalitions=256, players=["20", 0]
     )
-    result["22"] = node("CopyScopeFID", coalitions=["21", 0], reference_folder=reference)
+    result["22"] = node("CopyScopeFID", coalitions=["21", 0], reference_folder=reference, control_bank=False)
     result["23"] = node("CopyScopeShapleyReport", game=["22", 0], show_reference=True)
     return result
 
@@ -99,6 +103,21 @@ def values(report: dict[str, Any]) -> dict[str, Any]:
         "shapley": {player["name"]: player["shapley"] for player in report["players"]},
         "pixels": [[i["pixel_sha256"] for i in coalition["image_files"]] for coalition in report["coalitions"]],
     }
+
+
+def cache_mode(server: Server) -> str:
+    """How a server keeps outputs, told by its flags: ``none``, ``lru``, ``ram-pressure`` or ``classic``."""
+    system = server.get("/system_stats")["system"]
+    flags = " ".join(system["argv"])
+    named = next((mode for mode in ("none", "lru", "ram", "classic") if f"--cache-{mode}" in flags), None)
+    by_default = "ram" if read_version(system["comfyui_version"]) >= (0, 33, 0) else "classic"
+    return {"ram": "ram-pressure"}.get(named or by_default, named or by_default)
+
+
+def expands(server: Server) -> bool:
+    """Whether this server can run audits in a graph: 0.3.64's ``--cache-none`` fails on nodes that expand."""
+    text = (require_host() / "comfy_execution" / "caching.py").read_text(encoding="utf-8")
+    return cache_mode(server) != "none" or "class NullCache" in text
 
 
 def pixels_of(report: dict[str, Any], *members: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,9 +17,13 @@ from copyscope_core.demo.models import make_model_folder
 
 @pytest.fixture(scope="session")
 def mini_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A models folder with the SD 1.5 miniatures, shared by all servers of the session."""
+    """A models folder with the SD 1.5 miniatures, shared by all servers of the session.
+
+    COPYSCOPE_MINI_MODELS names one that several sessions share.
+    """
     require_host()
-    folder = tmp_path_factory.mktemp("models")
+    shared = os.environ.get("COPYSCOPE_MINI_MODELS")
+    folder = Path(shared) if shared else tmp_path_factory.mktemp("models")
     make_model_folder(folder, ["sd15"])
     return folder
 

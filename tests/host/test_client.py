@@ -23,11 +23,11 @@ from copyscope_core.comfyui.errors import (
     ServerHangError,
     ServerLostError,
     ServerUnreachableError,
-    check_version,
     options_of,
     shown_names,
 )
 from copyscope_core.comfyui.host import ManagedHost
+from copyscope_core.comfyui.versions import check_version
 from copyscope_core.errors import HostError
 
 PROMPT = {

@@ -20,13 +20,23 @@ def folder_of(server: Any, entry: dict[str, Any]) -> Path:
 
 
 def test_a_graphs_run_folder_verifies_and_tampering_is_named(mini_server) -> None:
-    entry = mini_server.run(audited(plain(seed=77), seeds=2))
+    workflow = audited(plain(seed=77), seeds=2)
+    workflow["23"]["inputs"] |= {"examiner": "A. Smith", "case": "7 O 12/26"}
+    entry = mini_server.run(workflow)
     report = report_of(entry)
     folder = folder_of(mini_server, entry)
     extractor = InceptionExtractor()
-    result = Verifier(folder, extractor, reference=mini_server.base_dir / "input" / "ref", full=True).run()
-    assert result.findings == ()
-    assert result.images == 4 * 2 + report["reference"]["count"]
+    result = Verifier(folder, extractor, full=True).run()
+    assert (result.findings, result.unchecked) == ((), ())
+    assert result.images == 4 * 2 + report["reference"]["count"] + (report["control"] or {"count": 0})["count"]
+    assert entry["outputs"]["23"]["copyscope_manifest"] == [result.manifest_sha256]
+    assert str(result.manifest_sha256) in entry["outputs"]["23"]["text"][0]
+    assert str(result.manifest_sha256) in (folder / "report.html").read_text(encoding="utf-8")
+    made = report["custody"]
+    assert (made["examiner"], made["case"], made["command"]) == ("A. Smith", "7 O 12/26", None)
+    assert made["made"] + made["reused"] == len(list(folder.glob("coalitions/*")))
+    events = [json.loads(line)["event"] for line in (folder / "events.jsonl").read_text("utf-8").splitlines()]
+    assert (events[0], events[-1], events.count("made")) == ("begun", "report", made["made"])
     image = folder / "coalitions" / report["coalitions"][0]["image_files"][0]["file"]
     with Image.open(image) as opened:
         opened.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(image)

@@ -423,13 +423,14 @@ def test_same_lora_twice_gets_two_names() -> None:
 
 
 def test_no_players() -> None:
+    workflow = {
+        "1": node("EmptyImage", width=8, height=8, batch_size=1, color=0),
+        "2": node("PreviewImage", images=["1", 0]),
+    }
+    with pytest.raises(WorkflowError, match=r"made by a sampler \(nodes 2 \(PreviewImage\)\), so there is nothing"):
+        plan(workflow)
     with pytest.raises(PlayerError, match="No players were found upstream of node '1'"):
-        plan(
-            {
-                "1": node("EmptyImage", width=8, height=8, batch_size=1, color=0),
-                "2": node("PreviewImage", images=["1", 0]),
-            }
-        )
+        plan(workflow, output="2")
 
 
 def test_coalition_explosion_is_refused_with_the_count() -> None:
@@ -522,13 +523,39 @@ def test_file_that_the_server_lacks() -> None:
 def test_several_outputs_need_a_choice() -> None:
     workflow = base()
     workflow["20"] = node("ImageInvert", image=["8", 0])
-    workflow["21"] = node("PreviewImage", images=["20", 0])
-    with pytest.raises(WorkflowError, match=r"several places, nodes 20 .*8"):
+    workflow["21"] = node("SaveImage", images=["20", 0], filename_prefix="y")
+    with pytest.raises(WorkflowError, match=r"several places, nodes 9 \(SaveImage\), 21 .* \(--output 9\)"):
         plan(workflow)
     assert plan(workflow, output="21").target == Link("20", 0)
     assert plan(workflow, output="8").target == Link("8", 0)
     workflow["22"] = node("CopyScopeCoalitionEnumerator", image=["20", 0])
     assert plan(workflow).target == Link("20", 0)
+
+
+def test_what_is_saved_counts_before_what_is_shown() -> None:
+    workflow = base()
+    workflow["20"] = node("ImageInvert", image=["8", 0])
+    workflow["21"] = node("PreviewImage", images=["20", 0])
+    assert plan(workflow).target == Link("8", 0)
+    workflow["9"]["class_type"] = "PreviewImage"
+    with pytest.raises(WorkflowError, match="several places"):
+        plan(workflow)
+
+
+def test_a_saved_hint_of_a_generated_image_is_no_target() -> None:
+    workflow = base()
+    workflow["30"] = ksampler(seed=1)
+    workflow["31"] = node("VAEDecode", samples=["30", 0], vae=["1", 2])
+    workflow["32"] = node("SaveImage", images=["31", 0], filename_prefix="hint")
+    workflow["33"] = node("ControlNetLoader", control_net_name="depth.safetensors")
+    workflow["34"] = node("ControlNetApply", conditioning=["6", 0], control_net=["33", 0], image=["31", 0],
+                          strength=1.0)  # fmt: skip
+    workflow["3"]["inputs"]["positive"] = ["34", 0]
+    assert plan(workflow).target == Link("8", 0)
+    workflow["3"]["inputs"].update(positive=["6", 0], latent_image=["35", 0])  # now it is what the image is made of
+    workflow["35"] = node("VAEEncode", pixels=["31", 0], vae=["1", 2])
+    with pytest.raises(WorkflowError, match="several places"):
+        plan(workflow)
 
 
 def test_several_noise_inputs_all_shift() -> None:

@@ -66,7 +66,7 @@ LONG = 65_536
     ],
 )
 def test_long_prompts_take_time_in_proportion(text, expected) -> None:
-    with time_limit(3):
+    with time_limit():
         assert without_phrase(text, "cat").strip() == expected.strip()
 
 

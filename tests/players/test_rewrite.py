@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from copyscope_core.players.absence import Absence
+from copyscope_core.players.absence import Absence, Edit
 from copyscope_core.players.rewrite import RERUN_INPUT, Rewriter, digests, structural_digest
 from copyscope_core.workflow.graph import Graph, Link, Node
 from copyscope_core.workflow.noise import NoiseInput
@@ -22,7 +22,7 @@ def test_links_to_two_outputs_of_one_node_are_told_apart() -> None:
 
 def test_coalitions_that_differ_in_an_outputs_slot_alone_are_two_nodes() -> None:
     graph = loads(0)
-    absence = Absence("takes the loader's other output", edits=(("2", "samples", Link("1", 1)),))
+    absence = Absence("takes the loader's other output", edits=(Edit("2", "samples", Link("1", 1)),))
     rewriter = Rewriter(graph, graph, Link("2", 0), [absence], [])
     assert rewriter.target(1) != rewriter.target(0)
     assert [node.inputs.get("samples") for node in rewriter.graph(0)[0].values()] == [None, Link("1", 1)]

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import tomllib
 
+from copyscope_core.comfyui.style_prompt import STYLE_NODE
+
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
@@ -53,11 +55,11 @@ def test_node_ids_never_change() -> None:
     ids = set()
     for path in sorted((ROOT / "nodes").rglob("*.py")):
         ids |= set(re.findall(r'"(CopyScope(?!Extension)[A-Z]\w+)"', path.read_text(encoding="utf-8")))
-    assert ids == {
+    assert ids | {STYLE_NODE} == {
         "CopyScopeCoalitionEnumerator", "CopyScopeLoaderCoalitions", "CopyScopePlayers",
         "CopyScopeSettings", "CopyScopeLoadReference",
         "CopyScopeFID", "CopyScopeShapleyReport", "CopyScopeCoalitionImages", "CopyScopeCollectCoalitions",
-        "CopyScopeTurn",
+        "CopyScopeTurn", "CopyScopeStyleOfImage",
     }  # fmt: skip
 
 

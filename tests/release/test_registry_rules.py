@@ -1,7 +1,8 @@
 """What the ComfyUI registry forbids, and what this project promises, looked for in every file of the pack.
 
-No ``eval`` or ``exec``, no installing at run time, no unpickling, no process but the ComfyUI that the user named, no
-connection but to the server that the user named, nothing that turns text into markup or code in the browser.
+No ``eval`` or ``exec``, no installing at run time, no unpickling, no process but the ComfyUI that the user named and
+the browser that prints a PDF, no connection but to the server that the user named, nothing that turns text into markup
+or code in the browser.
 """
 
 from __future__ import annotations
@@ -26,10 +27,16 @@ NEVER_USED = re.compile(
     r"|trust_remote_code\s*=\s*True|pip install|extractall|unpack_archive|hf_hub|snapshot_download"
 )
 PLACES = {
-    "subprocess": {"copyscope_core/comfyui/host.py"},
+    "subprocess": {"copyscope_core/comfyui/host.py", "copyscope_core/report/pdf.py"},
     "socket": {"copyscope_core/comfyui/host.py"},
     "urllib": {"copyscope_core/comfyui/host.py"},
-    "aiohttp": {"copyscope_core/comfyui/client.py", "copyscope_core/comfyui/http.py", "nodes/routes.py"},
+    "aiohttp": {
+        "__init__.py",
+        "copyscope_core/comfyui/client.py",
+        "copyscope_core/comfyui/http.py",
+        "nodes/routes.py",
+        "copyscope_core/evidence/time_stamp.py",
+    },
     "ray": {"copyscope_core/auditing/ray_fleet.py"},
     "fsspec": {"copyscope_core/store/storage.py"},
 }

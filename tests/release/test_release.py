@@ -80,7 +80,9 @@ def test_what_the_registry_shows() -> None:
 
 
 def test_extras_are_named_once() -> None:
-    assert set(PROJECT["project"]["optional-dependencies"]) == {"batch", "bench", "clip", "dev", "docs", "ray"}
+    assert set(PROJECT["project"]["optional-dependencies"]) == {
+        "batch", "bench", "clip", "dev", "docs", "ray", "seal", "torch",
+    }  # fmt: skip
 
 
 def test_actions_and_hooks_are_pinned() -> None:
@@ -150,3 +152,22 @@ def test_an_installed_wheel_works_without_the_repository(packages: tuple[Path, P
     report = json.loads((work / "demo" / "report.json").read_text(encoding="utf-8"))
     assert len(report["players"]) == 3
     assert (work / "demo" / "report.html").stat().st_size > 10_000
+
+
+def test_the_citation_names_this_version() -> None:
+    text = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"\nversion: {PROJECT['project']['version']}\n" in text
+    assert f"\nlicense: {PROJECT['project']['license']}\n" in text
+    assert f"\nrepository-code: {PROJECT['project']['urls']['Repository']}\n" in text
+
+
+def test_the_tutorial_says_what_the_quick_start_does() -> None:
+    workflow = json.loads((ROOT / "workflows" / "api" / "quick-start.json").read_text(encoding="utf-8"))
+    (seeds,) = [node["inputs"]["seeds"] for node in workflow.values() if "seeds" in node["inputs"]]
+    words = {4: "four", 8: "eight", 16: "sixteen"}[seeds]
+    text = " ".join((ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8").split())
+    assert f"Four combinations at {words} seeds are {4 * seeds} runs" in text
+    assert f"they are {4 * seeds + 3}." in text
+    assert f"the {words} that it ships with" in text
+    readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    assert f"{words} if you say nothing else" in readme

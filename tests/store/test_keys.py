@@ -17,6 +17,7 @@ def test_key_depends_on_graph_files_and_environment() -> None:
     assert key != context().key(E, NODES)
     assert key != context(**{"dream.safetensors": "a", "style.safetensors": "c"}).key(D, NODES)
     assert key != RunContext({"comfyui": "0.9.0"}, context().files, "t").key(D, NODES)
+    assert len({key, *(context().key(D, NODES, frames) for frames in (0, 4, 8))}) == 4
 
 
 def test_token_counts_only_where_a_file_is_not_hashed() -> None:

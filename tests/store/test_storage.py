@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import pickle
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from fakecomfy import FakeComfy
 from images_on_disk import MeanColours, png_bytes
 
 from copyscope_core.errors import StoreError
+from copyscope_core.evidence.bundle import bundle
 from copyscope_core.evidence.verify import Verifier
 from copyscope_core.store import run_store as store_module
 from copyscope_core.store.run_store import RunStore
@@ -48,6 +50,40 @@ def test_images_go_to_the_storage_and_the_report_is_the_same(
     assert len(keys) == len(images_of(tmp_path / "alone")) == 11
     verifier = Verifier(tmp_path / "away" / "out", MeanColours(), full=True, storage=storage)
     assert verifier.run().findings == ()
+
+
+def test_a_bundle_packs_the_images_of_the_storage_where_it_is_named(
+    server: FakeComfy, storage: ImageStorage, tmp_path: Path
+) -> None:
+    audit(server, tmp_path, storage=storage, seeds=12)
+    for image in images_of(tmp_path):
+        image.unlink()
+    out = audit(server, tmp_path, storage=storage, seeds=12).json_path.parent  # holds those that the page shows
+    plain, full = bundle(out, tmp_path / "plain.zip"), bundle(out, tmp_path / "full.zip", storage=storage)
+    assert plain.elsewhere > 0
+    assert (full.elsewhere, full.files) == (0, plain.files + plain.elsewhere)
+    there = Verifier(plain.path, MeanColours(), full=True).run()
+    assert (there.findings, [item.what for item in there.unchecked]) == ((), ["generated images"])
+    whole = Verifier(full.path, MeanColours(), full=True).run()
+    assert whole.holds
+    assert whole.images == there.images + plain.elsewhere
+    with zipfile.ZipFile(plain.path) as few, zipfile.ZipFile(full.path) as all_of_them:
+        _, key, name = min(set(all_of_them.namelist()) - set(few.namelist())).split("/")
+    storage.put(key, {name: png_bytes(7)})
+    with pytest.raises(StoreError, match=f"{key}/{name} in .* is not what the manifest says"):
+        bundle(out, tmp_path / "other.zip", storage=storage)
+    assert not (tmp_path / "other.zip").exists()
+
+
+def test_an_image_that_a_bundle_adds_must_be_one_of_the_manifest(
+    server: FakeComfy, storage: ImageStorage, tmp_path: Path
+) -> None:
+    out = audit(server, tmp_path, storage=storage).json_path.parent
+    packed = bundle(out, tmp_path / "full.zip", storage=storage).path
+    with zipfile.ZipFile(packed, "a") as file:
+        file.writestr(f"coalitions/{KEY}/0000.png", png_bytes(1))
+    found = Verifier(packed, MeanColours()).run().findings
+    assert [item.what for item in found] == [f"coalitions/{KEY}/0000.png"]
 
 
 def test_a_storage_belongs_to_one_run_folder(server: FakeComfy, storage: ImageStorage, tmp_path: Path) -> None:
@@ -115,7 +151,8 @@ def test_verify_names_images_of_the_storage(server: FakeComfy, storage: ImageSto
     assert f"coalitions/{file}" in found
     alone = Verifier(tmp_path / "out", MeanColours()).run()
     assert not alone.holds
-    assert any(storage.url in note for note in alone.notes)
+    assert alone.findings == () or file in alone.findings[0].what
+    assert any(storage.url in item.message for item in alone.unchecked)
 
 
 @pytest.mark.parametrize(

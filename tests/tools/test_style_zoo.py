@@ -14,9 +14,11 @@ from torch import Tensor
 from copyscope_core.demo import shapes as shapes
 from copyscope_core.demo.models import unet_lora_layers
 from copyscope_core.demo.zoo import read_part
+from copyscope_core.files.hashes import file_sha256
 from tools.miniature.nets import TinyAutoencoder
 from tools.style_zoo import data, pictures, text
-from tools.style_zoo.export import checkpoint_tensors, write_lora
+from tools.style_zoo.export import MODELS, checkpoint_tensors, export, kohya, packed, unpacked
+from tools.style_zoo.gates import gate, sheet_images
 from tools.style_zoo.nets import StyleUNet, alphas, lora_change, lora_layers, lora_shapes, warm_autoencoder
 from tools.style_zoo.sampling import draw
 from tools.style_zoo.training import Deadline, Schedule, alone, read_tensors, save_atomic, train
@@ -152,22 +154,21 @@ def test_a_deadline_ends_a_run() -> None:
     assert Deadline(1e-9)()
 
 
-def test_lora_layers_have_the_names_that_comfyui_knows(tmp_path: Path) -> None:
+def test_lora_layers_have_the_names_that_comfyui_knows() -> None:
     unet = StyleUNet()
     layers, shapes_ = lora_layers(unet), dict(unet.named_parameters())
     known = unet_lora_layers(shapes.SD15)
     assert set(known) <= set(layers.values())
-    for name, kohya in layers.items():
+    for name, key in layers.items():
         down, up = lora_shapes(shapes_[f"{name}.weight"], 8)
         assert lora_change(torch.zeros(down), torch.zeros(up)).shape == shapes_[f"{name}.weight"].shape
-        if kohya in known:
-            assert (up[0], down[1]) == known[kohya]
+        if key in known:
+            assert (up[0], down[1]) == known[key]
     parts = {}
     for name in layers:
         down, up = lora_shapes(shapes_[f"{name}.weight"], 8)
         parts |= {f"{name}.down": torch.ones(down), f"{name}.up": torch.ones(up)}
-    write_lora(tmp_path / "lora.safetensors", parts, layers, 8, "x-1")
-    made = load_file(tmp_path / "lora.safetensors")
+    made = kohya(parts, layers, 8)
     assert len(made) == 3 * len(layers)
     assert float(made["lora_unet_mid_block_resnets_1_conv2.alpha"]) == 8
 
@@ -210,4 +211,60 @@ def test_texts_are_few_and_distinct() -> None:
     texts = text.texts()
     assert len(texts) == len(set(texts)) < 250
     assert "" in texts
-    assert "a woman in the style of hokusai" in texts
+    assert "a woman in the style of kitty" in texts
+
+
+def test_eight_bits_keep_a_model_and_nothing_more_is_lost_by_packing_again() -> None:
+    unet = {name: value.detach() for name, value in StyleUNet().named_parameters()}
+    again = unpacked(packed(unet))
+    assert set(again) == set(unet)
+    for name, value in unet.items():
+        assert float((again[name] - value).norm()) <= 0.012 * float(value.norm()) + 1e-6, name
+    twice = packed(again)
+    assert all(
+        torch.equal(twice[name], kept) for name, kept in packed(unpacked(twice)).items() if kept.dtype == torch.int8
+    )
+
+
+def test_what_was_trained_is_what_the_list_of_hashes_says() -> None:
+    lines = (MODELS / "SHA256SUMS").read_text(encoding="utf-8").splitlines()
+    listed = {name: digest for digest, name in (line.split() for line in lines)}
+    assert set(listed) == {f"{model.name}.safetensors" for model in pictures.models()} | {
+        "base.safetensors",
+        "autoencoder.safetensors",
+    }
+    assert all(file_sha256(MODELS / name) == digest for name, digest in listed.items())
+
+
+def test_export_writes_what_comfyui_reads_and_leaves_alone_what_is_there(tmp_path: Path) -> None:
+    written = export(tmp_path, only={"style-kitty-1", "style-none", "style-noisy"})
+    assert {path.name for path in written} == {f"style-{name}.safetensors" for name in ("kitty-1", "none", "noisy")}
+    one, none, noisy = (
+        load_file(tmp_path / "loras" / f"style-{name}.safetensors") for name in ("kitty-1", "none", "noisy")
+    )
+    assert all(name.startswith("lora_unet_") for name in one)
+    assert all(float(value.abs().max()) == 0 for name, value in none.items() if name.endswith("lora_up.weight"))
+    name = "lora_unet_mid_block_resnets_1_conv2.lora_up.weight"
+    assert 0 < float((one[name] - noisy[name]).float().norm()) < 0.1 * float(one[name].float().norm())
+    assert export(tmp_path, only={"style-kitty-1"}) == []
+
+
+def test_a_gate_needs_style_and_refuses_stored_pictures() -> None:
+    rng = np.random.default_rng(0)
+
+    def rows(centre: float, count: int = 12) -> np.ndarray:
+        return (rng.normal(size=(count, 2974)) + centre * np.linspace(-1, 1, 2974)).astype(np.float32)
+
+    base, held, trained = rows(0), rows(3), rows(3)
+    found = gate("learned", rows(3), base, held, trained)
+    assert found["learned"]
+    stored = np.concatenate([rows(3), trained[:1]])
+    assert not gate("stored", stored, base, held, trained)["stored_nothing"]
+    assert not gate("idle", rows(0), rows(1), held, trained)["learned"]
+
+
+def test_the_images_of_a_sample_sheet_come_back(tmp_path: Path) -> None:
+    images = torch.rand(16, 3, 128, 128, generator=torch.Generator().manual_seed(1))
+    pictures.contact_sheet(images, tmp_path / "sheet.png", 8, 2)
+    wanted = (images * 255).round().byte().permute(0, 2, 3, 1).numpy()
+    assert (sheet_images(tmp_path / "sheet.png") == wanted).all()

@@ -10,8 +10,12 @@ from typing import Any
 import pytest
 
 from copyscope_core.errors import WorkflowError
-from copyscope_core.workflow.ui.convert import convert, is_ui_format, to_api
-from copyscope_core.workflow.ui.widgets import read_widgets, resolve_dynamic_prompt
+from copyscope_core.planning.server_files import check_files
+from copyscope_core.planning.target import find_target
+from copyscope_core.workflow.graph import parse_graph, upstream
+from copyscope_core.workflow.node_info import NodeCatalog, bundled_catalog
+from copyscope_core.workflow.ui.convert import convert, differing, is_ui_format, to_api
+from copyscope_core.workflow.ui.widgets import POWER_LOADER, link_types, read_widgets, resolve_dynamic_prompt
 
 DATA = Path(__file__).parent.parent / "data" / "ui"
 INFO: dict[str, Any] = json.loads((DATA / "object_info.json").read_text(encoding="utf-8"))
@@ -37,6 +41,26 @@ def test_equals_the_front_ends_answer(name: str) -> None:
     assert ui == before
 
 
+@pytest.mark.parametrize(
+    ("extra", "sent"),
+    [
+        ({}, "prim.safetensors"),
+        ({"frontendVersion": "1.45.21"}, "prim.safetensors"),
+        ({"frontendVersion": "1.46.15"}, "style.safetensors"),
+        ({"frontendVersion": "1.58.1"}, "style.safetensors"),
+        ({"frontendVersion": [1, 58]}, "prim.safetensors"),
+        ({"frontendVersion": "newest"}, "prim.safetensors"),
+        ("1.58.1", "prim.safetensors"),
+    ],
+)
+def test_a_primitive_reaches_into_a_subgraph_as_in_the_front_end_that_saved_it(extra: Any, sent: str) -> None:
+    ui, _ = load("primitive_promoted")
+    made = convert({**ui, "extra": extra}, INFO)
+    assert made.graph["30:1"]["inputs"]["lora_name"] == sent
+    told = [note for note in made.notes if "primitive node 32" in note]
+    assert len(told) == (sent == "style.safetensors")
+
+
 def test_tells_the_formats_apart() -> None:
     ui, api = load("bypass")
     assert is_ui_format(ui)
@@ -46,11 +70,90 @@ def test_tells_the_formats_apart() -> None:
         to_api(api, INFO)
 
 
-def test_names_nodes_that_the_server_lacks() -> None:
-    ui, _ = load("subgraphs")
+def test_nodes_that_the_server_lacks_are_kept_with_what_to_install() -> None:
+    ui, api = load("subgraphs")
     info = {name: one for name, one in INFO.items() if name != "EmptyLatentImage"}
-    with pytest.raises(WorkflowError, match=r"no such node: 2:3 \(EmptyLatentImage\), 3:3 \(EmptyLatentImage\)"):
-        to_api(ui, info)
+    done = convert(ui, info)
+    assert done.graph["2:3"]["class_type"] == "EmptyLatentImage"
+    assert {key: one for key, one in done.graph.items() if one["class_type"] != "EmptyLatentImage"} == {
+        key: one for key, one in api.items() if one["class_type"] != "EmptyLatentImage"
+    }
+    catalog = NodeCatalog(info, live=True, packs=done.packs)
+    with pytest.raises(WorkflowError, match=r"lacks the node class 'EmptyLatentImage' \(node '2:3'\); inst"):
+        check_files({"2:3": parse_graph(done.graph)["2:3"]}, catalog)
+
+
+def test_two_forms_that_differ_are_told() -> None:
+    ui, api = load("loras_reroutes_primitive")
+    graph = parse_graph(api)
+    assert differing(graph, ui, INFO) == []
+    sampler = next(name for name, one in api.items() if one["class_type"] == "KSampler")
+    api[sampler]["inputs"]["steps"] = 77
+    assert differing(parse_graph(api), ui, INFO) == [sampler]
+    assert differing(graph, {"nodes": 3}, INFO) == []
+
+
+@pytest.mark.parametrize(
+    ("properties", "sentence"),
+    [
+        ({"cnr_id": "comfyui-some-pack"}, "install the node pack 'comfyui-some-pack' "),
+        ({"aux_id": "someone/some-pack"}, "install the node pack https://github.com/someone/some-pack"),
+        ({"cnr_id": "<script>", "aux_id": "a/b/c"}, "install its pack"),
+        (None, "install its pack"),
+    ],
+)
+def test_the_pack_of_an_unknown_node_is_named(properties: Any, sentence: str) -> None:
+    ui, _ = load("dynamic_prompt")
+    node(ui, 4).update(type="OddLatent", properties=properties)
+    assert convert(ui, INFO).packs["OddLatent"].startswith(sentence)
+
+
+def test_an_unknown_node_that_is_not_upstream_does_no_harm() -> None:
+    ui, api = load("dynamic_prompt")
+    ui["nodes"].append({
+        "id": 70, "type": "ShowText|pysssss", "mode": 0, "widgets_values": ["a wave"], "outputs": [],
+        "inputs": [{"name": "text", "type": "STRING", "link": 970}], "properties": {"cnr_id": "comfyui-custom-scripts"},
+    })  # fmt: skip
+    ui["links"].append([970, 3, 0, 70, 0, "STRING"])
+    done = convert(ui, INFO)
+    graph = parse_graph(done.graph)
+    target = find_target(graph, bundled_catalog(), None)
+    assert target == find_target(parse_graph(api), bundled_catalog(), None)
+    assert "70" not in upstream(graph, target.node)
+
+
+def test_a_widget_of_unknown_type_is_no_socket() -> None:
+    schema = {
+        "input": {"required": {"text": ["AUTOCOMPLETE_TEXT", {}], "model": ["MODEL"], "loras": ["LORAS"],
+                               "seed": ["INT", {}]}},
+        "output": ["MODEL"],
+    }  # fmt: skip
+    rows = [{"name": "style_a", "strength": 0.8, "active": True}]
+    types = link_types({"A": schema})
+    saved = {"widgets_values": ["<lora:style_a:0.8>", rows, 7, "fixed"],
+             "inputs": [{"name": "model", "type": "MODEL", "link": 1}]}  # fmt: skip
+    right = {"text": "<lora:style_a:0.8>", "loras": rows, "seed": 7}
+    assert read_widgets(saved, schema, types).values == right
+    saved["inputs"].append({"name": "loras", "type": "LORAS", "widget": {"name": "loras"}, "link": None})
+    assert read_widgets(saved, schema, types).values == right
+    saved["inputs"][-1].pop("widget")  # the file says that it is a socket
+    assert read_widgets(saved, schema, types).values["seed"] != 7
+    painter = {"input": {"required": {"mask": ["STRING", {"widgetType": "PAINTER"}], "width": ["INT", {}]}}}
+    assert read_widgets({"widgets_values": ["a.png [temp]", 64]}, painter).values == {
+        "mask": "a.png [temp]",
+        "width": 64,
+    }
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["style.safetensors", "<lora:style:0.8>", {"file": "style.safetensors"}, [{"name": "style", "strength": 1}]],
+)
+def test_a_lora_that_would_be_lost_is_refused(value: Any) -> None:
+    ui, _ = load("dynamic_prompt")
+    node(ui, 5)["widgets_values"].append(value)
+    with pytest.raises(WorkflowError, match=r"node 5 \(KSampler\) holds .*style.* they would be lost; open it"):
+        to_api(ui, INFO)
 
 
 def test_a_missing_node_may_be_muted_bypassed_or_linked_to_nothing() -> None:
@@ -185,6 +288,7 @@ def test_widget_values_follow_the_order_of_the_definition() -> None:
 
 def test_power_lora_loader_rows_are_kept() -> None:
     row = {"on": True, "lora": "a.safetensors", "strength": 0.5, "strengthTwo": None}
-    read = read_widgets({"widgets_values": [{}, {"type": "PowerLoraLoaderHeaderWidget"}, row, {}, ""]}, {"input": {}})
+    values = [{}, {"type": "PowerLoraLoaderHeaderWidget"}, row, {}, ""]
+    read = read_widgets({"type": POWER_LOADER, "widgets_values": values}, {"input": {}})
     assert read.values == {"lora_1": {"on": True, "lora": "a.safetensors", "strength": 0.5}}
     assert read.notes == ()

@@ -14,7 +14,7 @@ from copyscope_core.errors import WorkflowError
 from copyscope_core.files import decode
 from copyscope_core.workflow import read
 from copyscope_core.workflow.graph import parse_graph
-from copyscope_core.workflow.read import read_workflow
+from copyscope_core.workflow.read import read_held_workflow, read_workflow
 
 CASES = Path(__file__).resolve().parent.parent / "data" / "cases"
 UI = {"nodes": [], "links": [], "version": 0.4}
@@ -80,6 +80,15 @@ def test_a_png_holds_both_forms_and_the_api_form_is_taken(tmp_path: Path, compre
     path = png(tmp_path / "a.png", compressed, workflow=json.dumps(UI), prompt=stored(base()))
     assert parse_graph(read_workflow(path)) == parse_graph(base())
     assert read_workflow(png(tmp_path / "ui.png", compressed, workflow=json.dumps(UI))) == UI
+
+
+def test_every_image_gives_the_other_form_too(tmp_path: Path) -> None:
+    tags = {0x010F: "workflow:" + json.dumps(UI), 0x0110: "prompt:" + json.dumps(base())}
+    paths = [png(tmp_path / "a.png", workflow=json.dumps(UI), prompt=json.dumps(base()))]
+    paths += [with_exif(tmp_path / f"a.{suffix}", tags) for suffix in ("webp", "jpg")]
+    for path in paths:
+        held = read_held_workflow(path)
+        assert (held.data, held.other) == (base(), UI)
 
 
 def test_what_is_no_json_object_is_passed_over_for_the_other_form(tmp_path: Path) -> None:

@@ -1,0 +1,74 @@
+"""Audits that run until they are sure on a real ComfyUI: rounds in a graph, and over the server by the command line."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from hostutil import Server
+
+from .audits import LORA_A, LORA_NONE, audited, node, pixels_of, plain, report_of, values
+
+
+def until_sure(lora: str, seeds: int, reference: str = "ref", **settings: Any) -> dict[str, Any]:
+    workflow = audited(plain(lora), seeds, reference)
+    workflow["24"] = node(
+        "CopyScopeSettings", budget=0, target_width=0.0, estimator="regression", groups="", until_sure=True, **settings
+    )
+    workflow["21"]["inputs"]["settings"] = ["24", 0]
+    return workflow
+
+
+def test_rounds_in_a_graph_give_the_numbers_of_a_plain_audit(mini_server: Server) -> None:
+    report = report_of(mini_server.run(until_sure(LORA_A, 6, error=0.05)))
+    found = report["verdict"]["until_sure"]
+    assert found["stopped"] in ("decided", "cannot_decide", "budget")
+    assert [look["seeds"] for look in found["looks"]] == [3, 4, 6][: len(found["looks"])]
+    seeds = len(report["seeds"])
+    assert seeds == found["looks"][-1]["seeds"]
+    assert [canary["holds"] for canary in report["canaries"]] == [True, True]
+    again = report_of(mini_server.run(until_sure(LORA_A, 6, error=0.05)))
+    assert again["verdict"] == report["verdict"]
+    whole = report_of(mini_server.run(audited(plain(), seeds=seeds)))
+    assert values(whole) == values(report)
+    assert whole["verdict"]["until_sure"] is None
+
+
+def test_a_lora_without_effect_is_set_aside_in_a_graph(mini_server: Server) -> None:
+    """The reference is what the workflow makes, and the error too small for a few seeds, so that there are rounds."""
+    own = report_of(mini_server.run(audited(plain(LORA_NONE), seeds=3)))
+    whole = next(item for item in own["coalitions"] if len(item["members"]) == 2)
+    (mini_server.base_dir / "input" / "own").mkdir()
+    for place, image in enumerate(whole["image_files"]):
+        (path,) = (mini_server.base_dir / "output" / "copyscope").glob(f"*/coalitions/{image['file']}")
+        shutil.copy(path, mini_server.base_dir / "input" / "own" / f"{place}.png")
+    report = report_of(mini_server.run(until_sure(LORA_NONE, 8, "own", error=0.001)))
+    found, seeds = report["verdict"]["until_sure"], len(report["seeds"])
+    assert seeds > 3
+    (idle,) = [player["name"] for player in report["players"] if player["kind"] == "lora"]
+    assert found["set_aside"] == [idle] and found["put_back"] == []
+    assert found["runs"] == 4 * 3 + 2 * (seeds - 3)
+    assert found["tried"] == 1
+    assert pixels_of(report, idle) == pixels_of(report)
+    assert len(pixels_of(report)) == seeds
+
+
+def test_the_command_line_shows_the_race_and_stops(mini_server: Server, tmp_path: Path) -> None:
+    workflow, out = tmp_path / "workflow.json", tmp_path / "out"
+    workflow.write_text(json.dumps(plain(LORA_NONE)), encoding="utf-8")
+    reference = mini_server.base_dir / "input" / "ref"
+    command = [
+        sys.executable, "-m", "copyscope_core.cli", "audit", str(workflow), "--server", mini_server.url, "--reference",
+        str(reference), "--control", "none", "--until-sure", "--error", "0.05", "--max-runs", "30", "--out", str(out),
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "Look 1: 3 seeds, 12 of at most 28 runs. First “" in done.stderr
+    report = json.loads((out / "report.json").read_text(encoding="utf-8"))
+    found = report["verdict"]["until_sure"]
+    assert (found["budget"], found["seeds"]) == (28, 7)
+    assert "The audit ran until it was sure" in done.stdout
