@@ -4,8 +4,10 @@
 
 Each workflow is described once, here, as an API-format graph and a layout. A real ComfyUI (COMFYUI_PATH) with the pack
 opens the graph in its own front end, in headless Chromium, which makes the UI file; that is then opened again and must
-give back the very API graph. The picture is what one gets: the report of a run, with miniature models under the names
-that the workflow uses (for SD 1.5 those of the zoo: the LoRA carries works by Hokusai, who is the reference).
+give back the very API graph. The picture is what one gets: the report of a run with the style zoo's models under the
+names that the workflow uses: the LoRA learned from works by Hokusai, who is the reference. The zoo is of SD 1.5's kind;
+a ComfyUI sees what a checkpoint is, whatever its name, so SDXL's workflow runs with it. A graph of that kind stands in
+for Flux's.
 
 ComfyUI shows a template under its file's name, which is its description too.
 """
@@ -29,21 +31,37 @@ import frontend  # noqa: E402
 from hostutil import Server, start_server  # noqa: E402
 from PIL import Image  # noqa: E402
 from playwright.sync_api import Page, sync_playwright  # noqa: E402
+from safetensors import safe_open  # noqa: E402
 from workflow_models import TITLES, make_files, make_reference  # noqa: E402
 
 from copyscope_core.demo.demo import REFERENCE  # noqa: E402
-from copyscope_core.demo.models import make_model  # noqa: E402
-from tools.make_screenshots import MODELS as ZOO  # noqa: E402
-from tools.make_screenshots import SMALL, WAIT  # noqa: E402
+from tools.make_screenshots import MODELS, SMALL, WAIT, export_as  # noqa: E402
+from tools.style_zoo.training import save_atomic  # noqa: E402
 
 FOLDER = REPOSITORY / "workflows"
 PICTURE_WIDTH = 900
 PICTURE_NODE, PICTURE_TOP = (560, 460), 90
 """Size of the report node; pixels above its panel, on which the front end writes what a template is."""
 PICTURE_BYTES = 150_000
-RANDOM = {**SMALL, "steps": 1, "width": 64, "height": 64}
-"""For models of other families, of which there are only miniatures with random weights."""
-CLIP_L = {"clip_name1": "clip_l.safetensors", "clip_name2": "clip_l.safetensors", "type": "sd3"}
+WEAK_HINT = {"strength": 0.02}
+"""Of the ControlNet, whose miniature has random weights: at full strength its images are noise."""
+ZOO = {
+    **MODELS,
+    "checkpoints/sd_xl_base_1.0": "checkpoints/style-base",
+    "loras/artist-style-sdxl": "loras/style-hokusai-2",
+    "loras/artist-style-flux": "loras/style-hokusai-3",
+}
+VAE, LAST_LAYER = "vae/vae-ft-mse-840000-ema-pruned", 19
+PICTURE_TEXTS = {
+    "quick-start": "a landscape",
+    "two-loras": "a landscape, in the style of Jane Artist",
+    "controlnet-lora-prompt": "a woman, mona_lisa, da Leonardo da vinci",
+    "separate-vae": "a city",
+    "sdxl": "a city, in the style of Jane Artist",
+    "flux": "a landscape, in the style of Jane Artist",
+    "loader-coalitions": "a landscape, in the style of Jane Artist",
+}
+"""Prompts of the pictures: the zoo's base model knows few words."""
 SD15, FINE_TUNED = "v1-5-pruned-emaonly-fp16.safetensors", "dreamshaper_8.safetensors"
 STYLE, CHARACTER = "artist-style-sd15.safetensors", "character-sd15.safetensors"
 PHRASE = "in the style of Jane Artist"
@@ -107,8 +125,11 @@ def scoring(coalitions: str, reference_node: bool = False) -> Graph:
         reference_folder="reference",
         control_folder="(none)",
         distance="fid",
+        control_bank=True,
     )
-    report = node("CopyScopeShapleyReport", game=["22", 0], show_reference=True, private=False)
+    report = node(
+        "CopyScopeShapleyReport", game=["22", 0], show_reference=True, private=False, artist="", examiner="", case=""
+    )
     graph = {"22": fid, "23": report}
     if reference_node:
         fid["inputs"].update(reference_folder="(none)", reference=["24", 0])
@@ -260,7 +281,7 @@ BUILD = """async ({graph, rows, groups, note, noteSize, reportSize, margin, gap,
         if (node.type === 'LoadImage') node.size = [320, 400]
         if (node.type === 'PreviewImage') node.size = [340, 260]
         if (node.type === 'CopyScopeCoalitionEnumerator') node.size[1] += 104 // room for the progress of a run
-        if (node.type === 'CopyScopePlayers') node.size = [420, 500]
+        if (node.type === 'CopyScopePlayers') node.size = [420, 470]
         if (node.type === 'CopyScopeLoaderCoalitions') node.size = [420, 1020]
         if (node.type === 'CopyScopeShapleyReport') node.size = reportSize
     }
@@ -321,6 +342,7 @@ def build(page: Page, name: str, description: Description) -> dict[str, Any]:
         },
     )
     for item in ui["nodes"]:
+        item.pop("widgets_values_named", None)  # of newer front ends, which read the list as well
         item["properties"] = {"Node name for S&R": item["type"]} if item["type"] != "MarkdownNote" else {}
         for socket in item.get("inputs", []) + item.get("outputs", []):
             socket.pop("localized_name", None)
@@ -329,6 +351,18 @@ def build(page: Page, name: str, description: Description) -> dict[str, Any]:
     ui["nodes"].sort(key=lambda item: int(item["id"]))
     identity = f"c0b75c09-e000-4000-8000-{sorted(WORKFLOWS).index(name):012d}"
     return {**ui, "id": identity, "revision": 0, "extra": {"copyscope": {"workflow": name}}}
+
+
+def pictured(name: str) -> Description:
+    """What is run for a workflow's picture: the workflow itself, or for Flux a graph that the zoo's models fit."""
+    description = WORKFLOWS["sdxl" if name == "flux" else name]()
+    if name == "flux":
+        description.graph["10"]["inputs"]["lora_name"] = "artist-style-flux.safetensors"
+    graph = description.graph
+    (graph["21"] if name == "loader-coalitions" else graph["4"])["inputs"].update(
+        {"positive" if name == "loader-coalitions" else "text": PICTURE_TEXTS[name]}
+    )
+    return description
 
 
 def comparable(graph: Graph) -> dict[str, Any]:
@@ -349,9 +383,9 @@ def check(page: Page, name: str, ui: dict[str, Any], expected: Graph) -> None:
 
 
 def picture(page: Page, server: Server, path: Path, name: str) -> None:
-    """A JPEG of the report that a run of the open workflow gives."""
-    values = {**(RANDOM if name in ("sdxl", "flux") else SMALL), **(CLIP_L if name == "flux" else {})}
-    frontend.set_widgets(page, {**values, "strength_model": 1.0, "strength_clip": 1.0})
+    """A JPEG of the report that a run of the workflow gives."""
+    frontend.load_ui(page, build(page, name, pictured(name)))
+    frontend.set_widgets(page, {**SMALL, **WEAK_HINT, "strength_model": 1.0, "strength_clip": 1.0})
     frontend.queue(page)
     page.locator(".cs-headline").or_(page.locator("[data-state=stopped]")).first.wait_for(timeout=3 * WAIT)
     if not page.locator(".cs-headline").count():
@@ -379,6 +413,18 @@ def picture(page: Page, server: Server, path: Path, name: str) -> None:
     path.write_bytes(buffer.getvalue())
 
 
+def pale_autoencoder(folder: Path, name: str) -> None:
+    """The zoo's autoencoder with four fifths of the light, as a file of its own."""
+    prefix, tensors = "first_stage_model.", {}
+    with safe_open(folder / "checkpoints" / "v1-5-pruned-emaonly-fp16.safetensors", "pt") as file:
+        for key in file.keys():  # noqa: SIM118 - not a mapping
+            if key.startswith(prefix):
+                tensors[key.removeprefix(prefix)] = file.get_tensor(key)
+    for key in [key for key in tensors if key.startswith(f"taesd_decoder.{LAST_LAYER}.")]:
+        tensors[key] = tensors[key] * 0.8
+    save_atomic(folder / f"{name}.safetensors", tensors, {})
+
+
 def dump(path: Path, data: Any) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -388,8 +434,8 @@ def main(names: list[str]) -> None:
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # as fast for models this small, and faster on a busy machine
     with tempfile.TemporaryDirectory(prefix="copyscope-workflows-") as folder, sync_playwright() as playwright:
         base = Path(folder)
-        for model, (kind, options) in {**ZOO, "vae/vae-ft-mse-840000-ema-pruned.safetensors": ("zoo-vae", {})}.items():
-            make_model(kind, base / "models" / model, **options)
+        export_as(base / "models", ZOO)
+        pale_autoencoder(base / "models", VAE)
         make_files(base / "models")
         make_reference(base / "input")
         shutil.copytree(REFERENCE, base / "input" / "reference", dirs_exist_ok=True)

@@ -57,7 +57,7 @@ def main() -> None:
     make_reference()
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder)
-        report, _ = demo.run_demo(run, Path(sys.argv[1]).expanduser(), TerminalObserver(), "cpu")
+        report = demo.run_demo(run, Path(sys.argv[1]).expanduser(), TerminalObserver(), "cpu").report
         export(report, run)
 
 
