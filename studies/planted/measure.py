@@ -26,7 +26,7 @@ from copyscope_core.features.views import CONTENT
 from copyscope_core.files.images import read_image
 from copyscope_core.files.pixels import Pixels, match_reference, pixel_hash
 from copyscope_core.game.shapley import shapley_values
-from copyscope_core.game.statistics import difference_intervals
+from copyscope_core.game.statistics import LEVEL, difference_intervals
 from studies.planted.games import SIZE, WORKS, Game
 from studies.planted.run import report_path, sharp, soft
 
@@ -78,10 +78,8 @@ class Measure:
         Raises:
             GameError: a player without effect has a value, or the values do not sum to v(N).
         """
-        report = json.loads(report_path(self.work, game).read_text(encoding="utf-8"))["report"]
-        order = [_index(game, player) for player in report["players"]]
-        parts = [game.cast.parts[i] for i in order]
-        rows = {row["mask"]: row["image_files"] for row in report["coalitions"]}
+        parts, rows = self.images(game)
+        order = [game.cast.parts.index(part) for part in parts]
         made = len(rows[0])
         record: dict[str, Any] = game.record() | {
             "images": made,
@@ -92,18 +90,24 @@ class Measure:
         for kind, works in self.references.items():
             for count in [n for n in COUNTS if n <= made]:
                 first = {mask: files[:count] for mask, files in rows.items()}
-                found = self._evaluate(game, parts, first, works, self._others(game, works))
+                found = self.evaluate(game, parts, first, works, self.others(game, works))
                 check(found, [part.role for part in parts])
                 figures = figures_of(found, parts)
                 figures["verdicts"] = {
                     "control": verdict_of(found),
-                    "bank": verdict_of(self._evaluate(game, parts, first, works, self._bank(game, kind, works))),
-                    "none": verdict_of(self._evaluate(game, parts, first, works, None)),
+                    "bank": verdict_of(self.evaluate(game, parts, first, works, self.bank(game, kind, works))),
+                    "none": verdict_of(self.evaluate(game, parts, first, works, None)),
                 }
                 for name, values in self._rivals(game, first, kind, works).items():
                     figures[name] = rounded(shapley_values(values - values[0]))
                 record["results"].setdefault(kind, {})[str(count)] = figures
         return record
+
+    def images(self, game: Game) -> tuple[list[Any], dict[int, list[dict[str, Any]]]]:
+        """The players in the order of the game's report, and each coalition's images, one a seed, by mask."""
+        report = json.loads(report_path(self.work, game).read_text(encoding="utf-8"))["report"]
+        parts = [game.cast.parts[_index(game, player)] for player in report["players"]]
+        return parts, {row["mask"]: row["image_files"] for row in report["coalitions"]}
 
     def sheet(self, game: Game, out: Path) -> None:
         """A picture of a game: above, the first image of each coalition by ascending mask; below, the reference."""
@@ -120,14 +124,16 @@ class Measure:
     def _features(self, images: list[tuple[Pixels, str]]) -> NDArray[np.float32]:
         return self.cache.features(images)
 
-    def _evaluate(
+    def evaluate(
         self,
         game: Game,
         parts: list[Any],
         rows: Mapping[int, list[dict[str, Any]]],
         works: Mapping[str, Pixels],
         control: NDArray[np.float32] | None,
+        level: float = LEVEL,
     ) -> Evaluation:
+        """What an audit says of a game's stored images."""
         return evaluate(
             [part.name for part in parts],
             {mask: np.stack([self._stored(item) for item in files]) for mask, files in rows.items()},
@@ -137,15 +143,16 @@ class Measure:
             control=control,
             views=InceptionExtractor.views,
             preprocessing=InceptionExtractor.id,
+            level=level,
         )
 
-    def _others(self, game: Game, works: Mapping[str, Pixels]) -> NDArray[np.float32]:
+    def others(self, game: Game, works: Mapping[str, Pixels]) -> NDArray[np.float32]:
         """Features of the works of every other artist: a control of the reference's kind."""
         artist = game.works[0].partition("/")[0]
         others = [pixels for name, pixels in works.items() if not name.startswith(f"{artist}/")]
         return self._features([(pixels, pixel_hash(pixels)) for pixels in others])
 
-    def _bank(self, game: Game, kind: str, works: Mapping[str, Pixels]) -> NDArray[np.float32]:
+    def bank(self, game: Game, kind: str, works: Mapping[str, Pixels]) -> NDArray[np.float32]:
         """Features of the works of CopyScope's own bank that an audit without a control would choose."""
         files = [sharp(name) if kind == "sharp" else soft(self.work, name) for name in game.works]
         reference = self._features([(works[name], pixel_hash(works[name])) for name in game.works])
