@@ -18,8 +18,7 @@ from ..copyscope_core.files.folders import list_folder
 from ..copyscope_core.files.images import ImageFile, read_image
 from ..copyscope_core.planning.own_nodes import NOTHING
 from ..copyscope_core.planning.plan import Plan
-from ..copyscope_core.planning.rounds import next_plan, put_back
-from ..copyscope_core.report.until_sure import race_text
+from ..copyscope_core.planning.rounds import next_plan, put_back, stopped
 from .host import comfyui
 from .host.clip_vision import ClipVisionExtractor
 from .host.diffusion_style import DiffusionStyle
@@ -135,6 +134,8 @@ class FID(io.ComfyNode):
         bar = comfy.utils.ProgressBar(len(run.plan.design.masks))
         inputs = {item.node: read_image(comfyui.input_image_path(item.file)) for item in run.plan.images}
         plan = replace(run.plan, settings=run.plan.settings.model_copy(update={"distance": _first(distance)}))
+        if run.left_out and not run.complete:
+            return _with_more(run, stopped(plan), False, cls.hidden)
         stored = run.stored()
         measured = measure_audit(
             replace(stored, plan=plan),
@@ -149,19 +150,21 @@ class FID(io.ComfyNode):
             bar.update_absolute,
         )
         following, more = next_plan(plan, measured.measurement.evaluation)
+        if more and run.asked.is_set():
+            following, more = stopped(following), False
         if following.race is not None and following is not plan:
-            run.say(race_text(following.race, plan.group_names or plan.names))
+            run.show_race(following.race)
         if more or not run.closed:
-            return _with_more(run, following, more, cls.hidden)
+            return _with_more(run, following, more, cls.hidden, growing=following.race is not None)
         if (again := put_back(following, stored.entries)) is not None:
             return _with_more(run, again, True, cls.hidden)
         return io.NodeOutput(MeasuredRun(run, replace(measured, audit=replace(measured.audit, plan=following))))
 
 
-def _with_more(run: GraphRun, plan: Plan, more: bool, hidden: Any) -> io.NodeOutput:
+def _with_more(run: GraphRun, plan: Plan, more: bool, hidden: Any, growing: bool = False) -> io.NodeOutput:
     """Expand to what the plan has not run yet, and to a node like this one that measures it too."""
     dynprompt, own = hidden.dynprompt, _first(hidden.unique_id)
-    nodes, link = continue_run(run, plan, more, set(dynprompt.all_node_ids()))
+    nodes, link = continue_run(run, plan, more, set(dynprompt.all_node_ids()), more and growing)
     again = f"{run.prefix}{run.part}.fid"
     inputs = {**dynprompt.get_node(own)["inputs"], "coalitions": link}
     nodes[again] = {"class_type": dynprompt.get_node(own)["class_type"], "inputs": inputs}

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from comfy.cli_args import args
 from comfy_api.latest import io
+from comfy_execution.graph_utils import ExecutionBlocker
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
@@ -47,7 +48,8 @@ class Turn(io.ComfyNode):
     @classmethod
     async def execute(cls, token: str, step: int, value: Any) -> io.NodeOutput:
         run = open_run(token)
-        await run.turn(step)
+        if not await run.turn(step):
+            return io.NodeOutput(ExecutionBlocker(None))
         run.say(f"Running {step + 1} of {run.total}: {run.label(run.missing[step])}")
         return io.NodeOutput(value)
 
@@ -82,7 +84,7 @@ class CoalitionImages(io.ComfyNode):
 
 
 class CollectCoalitions(io.ComfyNode):
-    """Waits for every coalition of the expansion."""
+    """Waits for every coalition of the expansion, or until the rest is left out."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -97,8 +99,10 @@ class CollectCoalitions(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, token: str, **stored: str) -> io.NodeOutput:
-        return io.NodeOutput(open_run(token))
+    async def execute(cls, token: str) -> io.NodeOutput:
+        run = open_run(token)
+        await run.end()
+        return io.NodeOutput(run)
 
 
 def store_images(run: GraphRun, step: Step, images: torch.Tensor) -> None:

@@ -18,6 +18,7 @@ from ..copyscope_core.files.hashes import autov2
 from ..copyscope_core.planning.finding import find_players
 from ..copyscope_core.twins.sketch import SKETCH_ID
 from .host import comfyui
+from .run.graph_run import stop_run
 
 _RUN = re.compile(r"[0-9a-f]{16}\Z")
 _FILES = {"report.html": "text/html", "report.json": "application/json"}
@@ -36,6 +37,7 @@ def add_routes() -> None:
     server.routes.post("/copyscope/hashes")(hashes)
     server.routes.post("/copyscope/sketches")(sketches)
     server.routes.post("/copyscope/players")(players)
+    server.routes.post("/copyscope/stop")(stop)
     server.routes.get("/copyscope/runs/{run}/{file}")(run_file)
     # The pack's name stands in the path: a route that is longer than that of the web folder comes before it.
     docs = f"/extensions/{re.sub('[{}]', '', _PACK.name)}/docs"
@@ -92,6 +94,23 @@ async def players(request: web.Request) -> web.Response:
             return web.json_response(await asyncio.to_thread(_find_players, body))
         except CopyScopeError as error:
             return _refusal(str(error), 400)
+
+
+async def stop(request: web.Request) -> web.Response:
+    """Ends an audit that runs until it is sure, with the report of what is known: ``{"node": id of its enumerator}``.
+
+    409 where none runs there that has been looked at. The run under way is finished and stored; then come the checks
+    at the end and the report.
+    """
+    try:
+        node = (await request.json())["node"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        node = None
+    if not isinstance(node, str):
+        return _refusal('The body must be JSON: {"node": id of the enumerator}.', 400)
+    if not stop_run(node):
+        return _refusal("No audit runs there that can end with a report: that takes until_sure, and a first look.", 409)
+    return web.json_response({"stopping": True})
 
 
 async def help_page(request: web.Request) -> web.StreamResponse:

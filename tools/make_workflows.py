@@ -295,6 +295,7 @@ BUILD = """async ({graph, rows, groups, note, noteSize, reportSize, margin, gap,
                 const node = root.getNodeById(id)
                 node.pos = [x, y + title]
                 y += node.size[1] + title + gap
+                if (node.type === 'CopyScopeCoalitionEnumerator') y += 200 // and of one that runs until it is sure
                 width = Math.max(width, node.size[0])
             }
             x += width + gap * 1.4

@@ -62,8 +62,22 @@ function showReport(node, output) {
   showBadges(node.graph?.rootGraph ?? rootGraph(), report, firstSource(node, 2))
 }
 
+/** Id of a node while it runs, as the server calls it. @type {WeakMap<object, string>} */
+const executionIds = new WeakMap()
+
+/**
+ * Ask the audit of an enumerator to stop and have the report of what is known.
+ * @returns {Promise<string | null>} why it cannot
+ */
+async function stopAudit(node) {
+  const headers = { 'Content-Type': 'application/json' }
+  const body = JSON.stringify({ node: executionIds.get(node) ?? String(node.id) })
+  const answer = await api.fetchApi('/copyscope/stop', { method: 'POST', headers, body })
+  return answer.ok ? null : (await answer.json()).error
+}
+
 function addProgress(node) {
-  const view = new ProgressView()
+  const view = new ProgressView(() => stopAudit(node))
   progress.set(node, view)
   const height = () => view.height
   const attach = () => {
@@ -115,9 +129,21 @@ api.addEventListener('progress_text', ({ detail }) => {
   const node = nodeByExecutionId(rootGraph(), detail.nodeId)
   const view = node && progress.get(node)
   if (!view) return
-  if (!running.has(view)) players.get(node.getInputNode(node.findInputSlot('players')))?.find() // it has planned
+  if (!running.has(view)) {
+    players.get(node.getInputNode(node.findInputSlot('players')))?.find() // it has planned
+    view.begin()
+  }
   running.add(view)
+  executionIds.set(node, String(detail.nodeId))
   view.line(detail.text)
+})
+
+/** A message of the pack's own, whose name the front end's types do not know. */
+const RACE = /** @type {any} */ ('copyscope.race')
+
+api.addEventListener(RACE, (/** @type {any} */ { detail }) => {
+  const node = nodeByExecutionId(rootGraph(), detail.node)
+  if (node) progress.get(node)?.race(detail)
 })
 
 /** What a workflow holds can change by undo, by a script, or in another view of it. */

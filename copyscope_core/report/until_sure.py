@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from ..evaluation.race import Look, Race
 from .schema import LookRecord, Reading, UntilSureRecord
@@ -121,6 +122,12 @@ def race_text(race: Race, units: Sequence[str]) -> str:
     if race.outlook is None or race.outlook.chance is None:
         return f"{begin}{lead} Not decided."
     return f"{begin}{lead} Not decided; the rest of the budget would, {_probably(race.outlook.chance)}."
+
+
+def race_as_json(race: Race, units: Sequence[str]) -> dict[str, Any]:
+    """Where a race stands, for whoever draws it: all looks, the budget in runs, why it ended, the last in words."""
+    looks = [_look(look, units).model_dump(mode="json") for look in race.looks]
+    return {"looks": looks, "runs": race.runs, "stopped": race.stopped, "text": race_text(race, units)}
 
 
 def _short(value: float) -> str:

@@ -215,9 +215,20 @@ def running_prompt() -> Mapping[str, Any] | None:
 
     For fingerprints, which ComfyUI asks for without showing the prompt.
     """
+    running = _running()
+    return None if running is None else running[2]
+
+
+def running_prompt_id() -> str | None:
+    """The id of the prompt that runs; None where ComfyUI's queue does not tell."""
+    running = _running()
+    return None if running is None else running[1]
+
+
+def _running() -> tuple[Any, ...] | None:
     queue = getattr(PromptServer.instance, "prompt_queue", None)
     running = list(getattr(queue, "currently_running", {}).values())
-    return running[0][2] if len(running) == 1 else None
+    return running[0] if len(running) == 1 else None
 
 
 def say(text: str, display_id: str) -> None:
@@ -226,6 +237,13 @@ def say(text: str, display_id: str) -> None:
     server = PromptServer.instance
     if server is not None:
         server.send_progress_text(text, display_id, server.client_id)
+
+
+def tell(event: str, data: Mapping[str, Any]) -> None:
+    """Send the front end that queued the prompt a message of the pack's own."""
+    server = PromptServer.instance
+    if server is not None:
+        server.send_sync(event, dict(data), server.client_id)
 
 
 def cache_mode() -> CacheMode:

@@ -19,7 +19,8 @@ def expand(run: GraphRun, present: Collection[str]) -> tuple[dict[str, Any], lis
 
     Nodes that are the same as in the user's graph, or that an earlier part of a sample has made, are linked, not
     cloned; of the rest there is one for each distinct class and inputs. A coalition's new samplers wait for its turn;
-    where it has none, its last node does.
+    where it has none, its last node does. The node that collects waits for all without being linked to them, for what
+    is linked to a step that was left out is never run.
 
     Args:
         present: ids of the nodes that are in the prompt already and may be linked.
@@ -31,7 +32,6 @@ def expand(run: GraphRun, present: Collection[str]) -> tuple[dict[str, Any], lis
     catalog = comfyui.catalog()
     prefix = run.prefix
     made: dict[str, Any] = {}
-    collect: dict[str, Any] = {"token": run.token}
 
     def node_id(digest: str) -> str:
         own = rewriter.node_id(digest)
@@ -73,8 +73,7 @@ def expand(run: GraphRun, present: Collection[str]) -> tuple[dict[str, Any], lis
                 "key": run.keys[step],
             },
         }
-        collect[f"stored_{index}"] = [sink, 0]
-    made[f"{prefix}{run.part}.collect"] = {"class_type": COLLECT, "inputs": collect}
+    made[f"{prefix}{run.part}.collect"] = {"class_type": COLLECT, "inputs": {"token": run.token}}
     return made, [f"{prefix}{run.part}.collect", 0]
 
 

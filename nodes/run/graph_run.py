@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import threading
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -16,9 +17,11 @@ from typing import TYPE_CHECKING
 import comfy.utils
 
 from ...copyscope_core.errors import StoreError
+from ...copyscope_core.evaluation.race import Race
 from ...copyscope_core.metadata.header import Metadata
 from ...copyscope_core.planning.plan import Plan
 from ...copyscope_core.planning.steps import Step, StepKeys, run_nonce
+from ...copyscope_core.report.until_sure import race_as_json, race_text
 from ...copyscope_core.store.keys import RunContext
 from ...copyscope_core.store.run_store import RunStore
 from ...copyscope_core.workflow.graph import Graph, Link
@@ -49,8 +52,11 @@ class GraphRun:
         part: which expansion of a growing audit this is, from 0.
         begun: how many steps the earlier parts have expanded to.
         closed: no part follows: the canaries are among the steps, or there are none.
+        growing: the part serves the next look alone, so that who stops the audit leaves it out.
         summaries: what is known of the coalitions' images already, by mask.
         custody: the session that ends with the report.
+        asked: whether its user asked to stop and have the report; all parts share it.
+        prompt_id: of the prompt that it runs in.
     """
 
     plan: Plan
@@ -65,16 +71,21 @@ class GraphRun:
     part: int = 0
     begun: int = 0
     closed: bool = True
+    growing: bool = False
     summaries: dict[int, ImageSummary] = field(default_factory=dict, repr=False)
+    asked: threading.Event = field(default_factory=threading.Event, repr=False)
+    prompt_id: str | None = field(default_factory=comfyui.running_prompt_id)
     token: str = field(default_factory=lambda: secrets.token_hex(8))
 
     def __post_init__(self) -> None:
         self._events: dict[int, asyncio.Event] = {}
+        self._end = asyncio.Event()
         self._done: set[int] = set()
         self._next = 0
         self._bar = None
         self._nonces = {step: run_nonce(step) for step in self.missing}
         self._by_key = {self.keys[step]: step for step in self.missing}
+        self._release_the_end()
         _OPEN[self.token] = self
         while len(_OPEN) > _KEPT:
             _OPEN.popitem(last=False)
@@ -83,6 +94,22 @@ class GraphRun:
     def total(self) -> int:
         """How many steps there are to do."""
         return len(self.missing)
+
+    @property
+    def complete(self) -> bool:
+        """Whether all steps are stored."""
+        return len(self._done) == self.total
+
+    @property
+    def can_stop(self) -> bool:
+        """Whether the audit would end with a report: it runs until it is sure, and was measured or is about to be."""
+        race = self.plan.race
+        return race is not None and race.stopped is None and bool(race.looks or self.complete)
+
+    @property
+    def left_out(self) -> bool:
+        """Whether what is left of the part is not run, because the user asked to stop."""
+        return self.growing and self.asked.is_set()
 
     def label(self, step: Step) -> str:
         """How messages call a step."""
@@ -128,11 +155,20 @@ class GraphRun:
         found = {name: comfyui.file_metadata(name) for name in self.model_hashes()}
         return {name: told for name, told in found.items() if told is not None}
 
-    async def turn(self, index: int) -> None:
-        """Wait until every earlier step of the expansion is stored."""
+    async def turn(self, index: int) -> bool:
+        """Wait until every earlier step of the expansion is stored; False where this one is left out."""
         event = self._events.setdefault(index, asyncio.Event())
         if index > self._next:
             await event.wait()
+        if self.left_out:
+            self._end.set()
+            for waiting in self._events.values():
+                waiting.set()
+        return not self.left_out
+
+    async def end(self) -> None:
+        """Wait until every step of the expansion is stored, or the rest is left out."""
+        await self._end.wait()
 
     def finished(self, index: int) -> None:
         """A step of the expansion is stored: show it and let the next one begin."""
@@ -142,11 +178,22 @@ class GraphRun:
         for waiting, event in self._events.items():
             if waiting <= self._next:
                 event.set()
+        self._release_the_end()
         self._bar = self._bar or comfy.utils.ProgressBar(self.total, node_id=self.display_id)
         self._bar.update_absolute(len(self._done))
 
+    def _release_the_end(self) -> None:
+        if self.complete:
+            self._end.set()
+
     def say(self, text: str) -> None:
         comfyui.say(text, self.display_id)
+
+    def show_race(self, race: Race) -> None:
+        """Show where an audit stands that runs until it is sure, as a line and as what the panel draws."""
+        units = self.plan.group_names or self.plan.names
+        comfyui.tell("copyscope.race", {"node": self.display_id, **race_as_json(race, units)})
+        self.say(race_text(race, units))
 
     def target(self, step: Step) -> Link:
         """The image output of a step that is to be run, in the rewriter's pool."""
@@ -155,6 +202,15 @@ class GraphRun:
     def graph(self, step: Step) -> Graph:
         """The rewritten graph of a step that is to be run."""
         return self.plan.rewriter.graph(step.mask, step.offset, self._nonces[step])[0]
+
+
+def stop_run(display_id: str) -> bool:
+    """Ask the audit that an enumerator runs to stop and report; False where none runs that has been looked at."""
+    found = next((run for run in reversed(_OPEN.values()) if run.display_id == display_id), None)
+    if found is None or found.prompt_id != comfyui.running_prompt_id() or not found.can_stop:
+        return False
+    found.asked.set()
+    return True
 
 
 def open_run(token: str) -> GraphRun:

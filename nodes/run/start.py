@@ -84,23 +84,29 @@ def start_run(
     return io.NodeOutput(link, expand=nodes)
 
 
-def continue_run(run: GraphRun, plan: Plan, more: bool, present: Collection[str]) -> tuple[dict[str, Any], list[Any]]:
+def continue_run(
+    run: GraphRun, plan: Plan, more: bool, present: Collection[str], growing: bool = False
+) -> tuple[dict[str, Any], list[Any]]:
     """The next expansion of an audit that grows: more coalitions or seeds, or at its end the canaries.
 
     Args:
         plan: of what is to be there then.
         more: whether that is not the end.
         present: ids of all nodes that the prompt has.
+        growing: whether it serves the next look of a race, so that who stops the audit leaves it out.
 
     Returns:
         The nodes, and the link to the collected coalitions.
     """
     steps, begun = _steps(plan, not more), run.begun + run.total
+    # Nodes of a part that was left out have no outputs and are not linked.
+    prefix = run.prefix if run.complete else GraphBuilder.alloc_prefix()
+    present = present if run.complete else {node for node in present if not node.startswith(run.prefix)}
     summaries = run.summaries if plan.race is None else {}  # seeds that are added make other summaries
     following = GraphRun(
         plan, run.store, run.context, run.keys, steps, _missing(steps, run.keys, run.store, begun > 0), run.display_id,
-        run.prefix, run.custody,
-        run.part + 1, begun, not more, summaries,
+        prefix, run.custody,
+        run.part + 1, begun, not more, growing, summaries, run.asked,
     )  # fmt: skip
     _refuse_too_large(plan, following.total)
     _say_what_is_to_do(following)

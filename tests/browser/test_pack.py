@@ -14,7 +14,7 @@ from hostutil import REPOSITORY, Server, start_server
 from workflow_models import api_workflow
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Page, Route
 
 REPORT = 23
 USER_NODES = {
@@ -250,6 +250,55 @@ def test_progress_says_which_how_many_and_how_long(opened: Page) -> None:
     assert "every coalition was stored already" in panel.inner_text()
 
 
+def race(page: Page, stopped: str | None, *looks: tuple[int, float, float, float]) -> None:
+    """Where an audit stands that runs until it is sure, as it comes from the server."""
+    rows = [
+        {"seeds": seeds, "first": "style & <b>more</b>", "estimate": value, "interval": [low, high], "decided": False}
+        for seeds, value, low, high in looks
+    ]
+    text = "Look 2: 4 seeds, 16 of at most 64 runs. First “style & <b>more</b>” 0.31 (0.1 to 0.5). Not decided."
+    detail = {"node": "21", "looks": rows, "runs": 64, "stopped": stopped, "text": text}
+    page.evaluate("(detail) => window.app.api.dispatchCustomEvent('copyscope.race', detail)", detail)
+
+
+def test_a_race_is_drawn_and_can_be_stopped_with_a_report(opened: Page) -> None:
+    page, panel = opened, opened.locator(".cs-progress")
+    button = panel.get_by_role("button", name="Stop and report")
+    say(page, "4 coalitions of 2 players: 13 runs to do, 0 stored")
+    assert not button.is_visible(), "nothing is known before the first look"
+    race(page, None, (3, 0.3, -0.4, 1.0), (4, 0.31, 0.1, 0.5))
+    say(page, "4 coalitions of 2 players: 8 runs to do, 16 stored")
+    assert "First “style & <b>more</b>” 0.31" in panel.inner_text(), "what was seen stays while more is run"
+    assert "8 runs to do" in panel.inner_text()
+    assert panel.locator(".cs-look small").all_inner_texts() == ["3 seeds", "4 seeds"]
+    wide, narrow = (panel.locator(".cs-span").nth(n).bounding_box()["width"] for n in (0, 1))
+    assert narrow / wide == pytest.approx(0.4 / 1.4, rel=0.05)
+    box, node = button.bounding_box(), panel.bounding_box()
+    assert box["y"] + box["height"] <= node["y"] + node["height"], "the node is as high as what it shows"
+    asked = []
+    answers = [(200, {"stopping": True}), (409, {"error": "No audit runs there."})]
+
+    def answer(route: Route) -> None:
+        status, body = answers[len(asked)]
+        asked.append(route.request.post_data_json)
+        route.fulfill(status=status, json=body)
+
+    page.route("**/copyscope/stop", answer)
+    button.click()
+    page.wait_for_function("() => document.querySelector('.cs-race').innerText.includes('Stopping after the run')")
+    assert button.is_disabled()
+    assert asked == [{"node": "21"}]
+    race(page, "user", (3, 0.3, -0.4, 1.0), (4, 0.31, 0.1, 0.5))
+    assert not button.is_visible()
+    page.evaluate("() => window.app.api.dispatchCustomEvent('execution_success', {})")
+    assert panel.locator(".cs-look").count() == 2, "the race stays to be read"
+    say(page, "4 coalitions of 2 players: 8 runs to do, 16 stored")
+    assert not panel.locator(".cs-race").is_visible(), "the next audit begins anew"
+    race(page, None, (3, 0.3, -0.4, 1.0))
+    button.click()
+    page.wait_for_function("() => document.querySelector('.cs-race').innerText.includes('No audit runs there.')")
+
+
 def test_panels_are_not_saved_with_the_workflow(opened: Page) -> None:
     import frontend
 
@@ -363,6 +412,7 @@ def test_every_text_can_be_read_in_every_palette(page: Page, vue: bool) -> None:
         if report:
             execute(page, fakes.output(intervals=True))
             say(page, "4 coalitions of 2 players: 9 runs to do, 0 stored")
+            race(page, None, (3, 0.3, -0.4, 1.0), (4, 0.31, 0.1, 0.5))
             say(page, "1 of 9: style & more, seed +0")
             page.evaluate("() => document.querySelectorAll('.copyscope details').forEach((item) => (item.open = true))")
         for palette in palettes:

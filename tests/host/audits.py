@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
+import uuid
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
+import aiohttp
 from hostutil import Server, require_host
 
 from copyscope_core.comfyui.versions import read_version
 
 Workflow = dict[str, dict[str, Any]]
 
+TEXT_EVENT = 3
+"""Of the websocket's binary messages."""
 CHECKPOINT = "copyscope-mini-sd15.safetensors"
 BASELINE = "copyscope-mini-sd15-baseline.safetensors"
 LORA_A = "copyscope-mini-lora-a.safetensors"
@@ -124,3 +129,43 @@ def pixels_of(report: dict[str, Any], *members: str) -> list[str]:
     """The pixel hashes of one coalition's images."""
     coalition = next(c for c in report["coalitions"] if set(c["members"]) == set(members))
     return [image["pixel_sha256"] for image in coalition["image_files"]]
+
+
+class Watched(NamedTuple):
+    """What a prompt showed, in order: ids of the nodes that it executed, texts on nodes, races."""
+
+    prompt_id: str
+    ids: list[str]
+    texts: list[str]
+    races: list[dict[str, Any]]
+
+
+async def watched(server: Server, workflow: Workflow, heard: Callable[[str], None] = lambda text: None) -> Watched:
+    """Runs a prompt and listens at the websocket to its end; ``heard`` is called with each text."""
+    client = uuid.uuid4().hex
+    async with (
+        aiohttp.ClientSession() as session,
+        session.ws_connect(f"{server.url}/ws?clientId={client}", max_msg_size=0) as socket,
+    ):
+        async with session.post(f"{server.url}/prompt", json={"prompt": workflow, "client_id": client}) as answer:
+            assert answer.status == 200, await answer.text()
+            told = await answer.json()
+            assert not told["node_errors"], told
+            found = Watched(told["prompt_id"], [], [], [])
+        async for message in socket:
+            if message.type == aiohttp.WSMsgType.BINARY and int.from_bytes(message.data[:4], "big") == TEXT_EVENT:
+                length = int.from_bytes(message.data[4:8], "big")
+                found.texts.append(message.data[8 + length :].decode("utf-8"))
+                heard(found.texts[-1])
+            event = message.json() if message.type == aiohttp.WSMsgType.TEXT else {"type": "", "data": {}}
+            if event["type"] == "copyscope.race":
+                found.races.append(event["data"])
+            if event["data"].get("prompt_id") != found.prompt_id:
+                continue
+            if event["type"] == "execution_error":
+                raise AssertionError(event["data"]["exception_message"])
+            if event["type"] == "executing" and event["data"]["node"] is None:
+                return found
+            if event["type"] == "executing":
+                found.ids.append(event["data"]["node"])
+    raise AssertionError("the websocket closed")

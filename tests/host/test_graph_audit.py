@@ -12,7 +12,6 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import numpy as np
 import pytest
 from hostutil import Server, require_host, start_server
@@ -41,12 +40,10 @@ from .audits import (
     plain,
     report_of,
     values,
+    watched,
     with_noise_node,
 )
 from .conftest import make_base
-
-TEXT_EVENT = 3
-"""ComfyUI's number for a binary message that holds a line of progress."""
 
 
 def own_pixels(server: Server, workflow: dict[str, Any]) -> list[str]:
@@ -246,34 +243,6 @@ def test_interrupted_audit_goes_on_where_it_stopped(mini_server) -> None:
     assert values(report) == values(report_of(mini_server.run(undisturbed)))
 
 
-async def watched(server: Server, workflow: dict[str, Any]) -> tuple[list[str], list[str]]:
-    """The ids of the nodes that a prompt executes and the texts it shows, in order, from the websocket."""
-    client = uuid.uuid4().hex
-    ids: list[str] = []
-    texts: list[str] = []
-    async with (
-        aiohttp.ClientSession() as session,
-        session.ws_connect(f"{server.url}/ws?clientId={client}", max_msg_size=0) as socket,
-    ):
-        async with session.post(f"{server.url}/prompt", json={"prompt": workflow, "client_id": client}) as answer:
-            assert answer.status == 200, await answer.text()
-            ident = (await answer.json())["prompt_id"]
-        async for message in socket:
-            if message.type == aiohttp.WSMsgType.BINARY and int.from_bytes(message.data[:4], "big") == TEXT_EVENT:
-                length = int.from_bytes(message.data[4:8], "big")
-                texts.append(message.data[8 + length :].decode("utf-8"))
-            event = message.json() if message.type == aiohttp.WSMsgType.TEXT else {"data": {}}
-            if event["data"].get("prompt_id") != ident:
-                continue
-            if event["type"] == "execution_error":
-                raise AssertionError(event["data"]["exception_message"])
-            if event["type"] == "executing" and event["data"]["node"] is None:
-                return ids, texts
-            if event["type"] == "executing":
-                ids.append(event["data"]["node"])
-    raise AssertionError("the websocket closed")
-
-
 def has_null_cache() -> bool:
     """Whether this ComfyUI can expand nodes under ``--cache-none``."""
     text = (require_host() / "comfy_execution" / "caching.py").read_text(encoding="utf-8")
@@ -301,7 +270,7 @@ def test_each_distinct_node_runs_once(mini_models, tmp_path, own, flags) -> None
         if "--cache-none" in flags and not has_null_cache():
             assert "start it without that flag" in error_of(server.run(workflow))
             return
-        ids, texts = asyncio.run(watched(server, workflow))
+        _, ids, texts, _ = asyncio.run(watched(server, workflow))
         report = report_of(server.run(workflow))
         full = own_pixels(server, own()) + own_pixels(server, own(seed=6))
     wanted = [ident for ident in workflow if ident in plan.graph or ident == "9"]
@@ -326,7 +295,7 @@ def test_stages_that_share_the_seed_wait_for_their_turn(mini_server) -> None:
     workflow = in_two_stages(seed=700)
     workflow["43"] = node("VAELoader", vae_name=VAE)
     workflow["8"]["inputs"]["vae"] = ["43", 0]  # a player that no sampler depends on
-    ids, texts = asyncio.run(watched(mini_server, audited(workflow, seeds=2)))
+    _, ids, texts, _ = asyncio.run(watched(mini_server, audited(workflow, seeds=2)))
     assert sinks(ids) == list(range(17 + 2))
     assert_in_turn(texts, 17 + 2)
 
@@ -435,5 +404,5 @@ def test_baseline_that_only_some_coalitions_use_is_hashed(mini_server) -> None:
     audit = audited(workflow, seeds=1, lock="prompt", baseline_vae="graph-audit-baseline.safetensors")
     report = report_of(mini_server.run(audit))
     assert sorted(p["kind"] for p in report["players"]) == ["lora", "vae"]
-    ids, _ = asyncio.run(watched(mini_server, audit))
+    ids = asyncio.run(watched(mini_server, audit)).ids
     assert sinks(ids) == []  # a file that was not hashed would have every coalition made again

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hostutil import Server
 
-from .audits import LORA_A, LORA_NONE, audited, node, pixels_of, plain, report_of, values
+from .audits import LORA_A, LORA_NONE, audited, expands, node, pixels_of, plain, report_of, values, watched
+
+ASK = r"\d+ of \d+: .*, seed \+[3-9]"
+"""A run that is stored at a seed which the first look does not have."""
 
 
 def until_sure(lora: str, seeds: int, reference: str = "ref", **settings: Any) -> dict[str, Any]:
@@ -21,6 +27,16 @@ def until_sure(lora: str, seeds: int, reference: str = "ref", **settings: Any) -
     )
     workflow["21"]["inputs"]["settings"] = ["24", 0]
     return workflow
+
+
+def own_images(server: Server, lora: str, folder: str) -> None:
+    """Makes what the workflow itself gives the works of a folder: so no decision at the first look is out of reach."""
+    own = report_of(server.run(audited(plain(lora), seeds=3)))
+    whole = next(item for item in own["coalitions"] if len(item["members"]) == 2)
+    (server.base_dir / "input" / folder).mkdir()
+    for place, image in enumerate(whole["image_files"]):
+        (path,) = (server.base_dir / "output" / "copyscope").glob(f"*/coalitions/{image['file']}")
+        shutil.copy(path, server.base_dir / "input" / folder / f"{place}.png")
 
 
 def test_rounds_in_a_graph_give_the_numbers_of_a_plain_audit(mini_server: Server) -> None:
@@ -38,14 +54,40 @@ def test_rounds_in_a_graph_give_the_numbers_of_a_plain_audit(mini_server: Server
     assert whole["verdict"]["until_sure"] is None
 
 
+def test_a_graph_that_is_stopped_reports_what_is_known(mini_server: Server) -> None:
+    """Asked in the middle of a round: the run under way is kept, the rest left out, and the last look reported."""
+    if not expands(mini_server):
+        pytest.skip("this ComfyUI cannot run audits in a graph with --cache-none, and another test sees it refuse them")
+    own_images(mini_server, LORA_A, "made")
+    workflow = until_sure(LORA_A, 16, "made", error=0.001)
+    assert mini_server.post("/copyscope/stop", {"node": "21"})[0] == 409
+    assert mini_server.post("/copyscope/stop", ["21"])[0] == 400
+    asked = []
+
+    def ask(text: str) -> None:
+        if not asked and re.match(ASK, text):
+            asked.append(mini_server.post("/copyscope/stop", {"node": "21"}))
+
+    seen = asyncio.run(watched(mini_server, workflow, ask))
+    assert asked == [(200, {"stopping": True})], seen.texts
+    report = report_of(mini_server.get(f"/history/{seen.prompt_id}")[seen.prompt_id])
+    found = report["verdict"]["until_sure"]
+    assert (found["stopped"], found["seeds"]) == ("user", 16)
+    assert len(report["seeds"]) == found["looks"][-1]["seeds"]
+    assert [canary["holds"] for canary in report["canaries"]] == [True, True]
+    place = next(place for place, text in enumerate(seen.texts) if re.match(ASK, text))
+    after = [text for text in seen.texts[place + 1 :] if text.startswith("Running")]
+    assert len(after) <= 1 + 2, after  # what was under way, and the canaries
+    assert [look["seeds"] for look in seen.races[-1]["looks"]] == [look["seeds"] for look in found["looks"]]
+    assert {race["node"] for race in seen.races} == {"21"}
+    assert mini_server.post("/copyscope/stop", {"node": "21"})[0] == 409
+    whole = report_of(mini_server.run(audited(plain(), len(report["seeds"]), "made")))
+    assert values(whole) == values(report)
+
+
 def test_a_lora_without_effect_is_set_aside_in_a_graph(mini_server: Server) -> None:
     """The reference is what the workflow makes, and the error too small for a few seeds, so that there are rounds."""
-    own = report_of(mini_server.run(audited(plain(LORA_NONE), seeds=3)))
-    whole = next(item for item in own["coalitions"] if len(item["members"]) == 2)
-    (mini_server.base_dir / "input" / "own").mkdir()
-    for place, image in enumerate(whole["image_files"]):
-        (path,) = (mini_server.base_dir / "output" / "copyscope").glob(f"*/coalitions/{image['file']}")
-        shutil.copy(path, mini_server.base_dir / "input" / "own" / f"{place}.png")
+    own_images(mini_server, LORA_NONE, "own")
     report = report_of(mini_server.run(until_sure(LORA_NONE, 8, "own", error=0.001)))
     found, seeds = report["verdict"]["until_sure"], len(report["seeds"])
     assert seeds > 3

@@ -9,12 +9,25 @@ const PLAN = /^(\d+) coalitions? of (\d+) players?: (\d+) runs? to do, (\d+) sto
 
 /** Pixels of the panel: the bar, a line, two lines of components, a line. */
 const HEIGHT = 100
+/** Pixels of what stands below while an audit runs until it is sure: three lines, a row for each look, the button. */
+const RACE_HEIGHT = 100
+const ROW_HEIGHT = 17
+/** Most looks that are drawn: the last ones. */
+const ROWS = 6
+
+/**
+ * Where an audit stands that runs until it is sure.
+ * @typedef {{seeds: number, first: string | null, estimate: number | null, interval: [number, number] | null,
+ *   decided: boolean}} Look
+ * @typedef {{looks: Look[], runs: number, stopped: string | null, text: string}} Race
+ */
 
 export class ProgressView {
   /** Called when the panel appears. @type {() => void} */
   onResize = () => {}
 
-  constructor() {
+  /** @param {() => Promise<string | null>} stop asks the audit to stop and report; a sentence where it cannot */
+  constructor(stop) {
     /** Pixels that the panel wants; nothing before the first audit. */
     this.height = 0
     this.bar = h('div', { class: 'cs-fill' })
@@ -26,8 +39,41 @@ export class ProgressView {
     this.now = h('div', { class: 'cs-now' })
     this.who = h('div', { class: 'cs-who cs-soft' })
     this.left = h('div', { class: 'cs-soft', 'aria-live': 'polite' })
-    this.element = h('div', { class: 'copyscope cs-progress', hidden: true }, this.track, this.now, this.who, this.left)
+    this.button = h('button', { class: 'cs-button', type: 'button' }, 'Stop and report')
+    this.button.addEventListener('click', async () => {
+      this.button.disabled = true
+      this.said.textContent = 'Stopping after the run under way; what is known is reported, after a last check.'
+      const refused = await stop()
+      if (refused) this.said.textContent = refused
+    })
+    this.said = h('div', { 'aria-live': 'polite' })
+    this.rows = h('div', { class: 'cs-looks', role: 'img' })
+    this.racing = h('div', { class: 'cs-race', hidden: true }, this.said, this.rows, this.button)
+    const lines = [this.track, this.now, this.who, this.left, this.racing]
+    this.element = h('div', { class: 'copyscope cs-progress', hidden: true }, ...lines)
     this.reset(0)
+  }
+
+  /** What was seen at the last look, and the intervals of all. @param {Race} race */
+  race(race) {
+    const looks = race.looks.slice(-ROWS)
+    const ends = looks.flatMap((look) => look.interval ?? [look.estimate ?? 0])
+    const [low, high] = [Math.min(0, ...ends), Math.max(0, ...ends)]
+    const place = (/** @type {number} */ value) => `${((100 * (value - low)) / (high - low || 1)).toFixed(2)}%`
+    this.said.textContent = race.text
+    this.rows.setAttribute('aria-label', `Interval of the first component at each look. ${race.text}`)
+    this.rows.replaceChildren(...looks.map((look) => row(look, place)))
+    this.button.hidden = race.stopped !== null
+    this.racing.hidden = false
+    this.resize(HEIGHT + RACE_HEIGHT - (this.button.hidden ? 30 : 0) + ROW_HEIGHT * looks.length)
+  }
+
+  /** @param {number} height */
+  resize(height) {
+    if (this.height === height) return
+    this.height = height
+    this.element.hidden = false
+    this.onResize()
   }
 
   /** @param {number} total */
@@ -40,11 +86,7 @@ export class ProgressView {
 
   /** A line of text that the enumerator sent. @param {string} text */
   line(text) {
-    if (!this.height) {
-      this.height = HEIGHT
-      this.element.hidden = false
-      this.onResize()
-    }
+    if (!this.height) this.resize(HEIGHT)
     const plan = PLAN.exec(text)
     const running = RUNNING.exec(text)
     const step = STEP.exec(text)
@@ -78,7 +120,15 @@ export class ProgressView {
     return `${left} left, about ${duration(seconds * left)}`
   }
 
+  /** An audit begins anew: the looks of the one before it go. */
+  begin() {
+    this.racing.hidden = true
+    this.button.disabled = false
+    if (this.height) this.resize(HEIGHT)
+  }
+
   done() {
+    this.end()
     const took = duration((performance.now() - this.started) / 1000)
     const what = this.total ? `${this.total} runs in ${took}` : 'every coalition was stored already'
     this.finished = this.total
@@ -87,8 +137,16 @@ export class ProgressView {
   }
 
   stopped() {
+    this.end()
     this.draw('Stopped', `${this.finished} of ${this.total} runs are stored and will be used when you queue again.`)
     this.element.dataset.state = 'stopped'
+  }
+
+  /** Nothing runs that could be stopped. */
+  end() {
+    if (this.racing.hidden || this.button.hidden) return
+    this.button.hidden = true
+    this.resize(this.height - 30)
   }
 
   /**
@@ -108,4 +166,21 @@ export class ProgressView {
     this.who.title = who
     this.left.textContent = left
   }
+}
+
+/**
+ * A look as a line: its seeds, and the interval of the first with its estimate and zero.
+ * @param {Look} look
+ * @param {(value: number) => string} place of a value, from the left
+ */
+function row(look, place) {
+  const scale = h('div', { class: 'cs-scale' }, h('i', { class: 'cs-zero', style: { left: place(0) } }))
+  if (look.interval) {
+    const [low, high] = look.interval
+    const width = `calc(${place(high)} - ${place(low)})`
+    scale.append(h('i', { class: 'cs-span', style: { left: place(low), width } }))
+  }
+  if (look.estimate !== null) scale.append(h('i', { class: 'cs-dot', style: { left: place(look.estimate) } }))
+  const seeds = `${look.seeds} seed${look.seeds === 1 ? '' : 's'}`
+  return h('div', { class: 'cs-look', title: look.first ?? '' }, h('small', {}, seeds), scale)
 }
