@@ -11,7 +11,7 @@ from comfy.clip_vision import ClipVisionModel
 from comfy_api.latest import io
 
 from ..copyscope_core.distances.registry import DISTANCES
-from ..copyscope_core.errors import ImageError
+from ..copyscope_core.errors import HostError, ImageError
 from ..copyscope_core.features.beside import ContentAndStyle
 from ..copyscope_core.features.extractor import FeatureCache, FeatureExtractor
 from ..copyscope_core.files.folders import list_folder
@@ -135,7 +135,9 @@ class FID(io.ComfyNode):
         inputs = {item.node: read_image(comfyui.input_image_path(item.file)) for item in run.plan.images}
         plan = replace(run.plan, settings=run.plan.settings.model_copy(update={"distance": _first(distance)}))
         if run.left_out and not run.complete:
-            return _with_more(run, stopped(plan), False, cls.hidden)
+            halted = stopped(plan)
+            run.show_race(halted)
+            return _with_more(run, halted, False, cls.hidden)
         stored = run.stored()
         measured = measure_audit(
             replace(stored, plan=plan),
@@ -152,8 +154,8 @@ class FID(io.ComfyNode):
         following, more = next_plan(plan, measured.measurement.evaluation)
         if more and run.asked.is_set():
             following, more = stopped(following), False
-        if following.race is not None and following is not plan:
-            run.show_race(following.race)
+        if following is not plan:
+            run.show_race(following)
         if more or not run.closed:
             return _with_more(run, following, more, cls.hidden, growing=following.race is not None)
         if (again := put_back(following, stored.entries)) is not None:
@@ -162,8 +164,18 @@ class FID(io.ComfyNode):
 
 
 def _with_more(run: GraphRun, plan: Plan, more: bool, hidden: Any, growing: bool = False) -> io.NodeOutput:
-    """Expand to what the plan has not run yet, and to a node like this one that measures it too."""
+    """Expand to what the plan has not run yet, and to a node like this one that measures it too.
+
+    Raises:
+        HostError: another node has done so.
+    """
     dynprompt, own = hidden.dynprompt, _first(hidden.unique_id)
+    if run.continued_by not in (None, own):
+        raise HostError(
+            "Two CopyScope FID nodes measure these coalitions, and with until_sure or a budget the measure decides "
+            "what is run next; give each a CopyScope Coalition Enumerator of its own, or run all combinations."
+        )
+    run.continued_by = own
     nodes, link = continue_run(run, plan, more, set(dynprompt.all_node_ids()), more and growing)
     again = f"{run.prefix}{run.part}.fid"
     inputs = {**dynprompt.get_node(own)["inputs"], "coalitions": link}

@@ -72,8 +72,12 @@ const executionIds = new WeakMap()
 async function stopAudit(node) {
   const headers = { 'Content-Type': 'application/json' }
   const body = JSON.stringify({ node: executionIds.get(node) ?? String(node.id) })
-  const answer = await api.fetchApi('/copyscope/stop', { method: 'POST', headers, body })
-  return answer.ok ? null : (await answer.json()).error
+  try {
+    const answer = await api.fetchApi('/copyscope/stop', { method: 'POST', headers, body })
+    return answer.ok ? null : (await answer.json()).error
+  } catch {
+    return 'ComfyUI did not answer; try again.'
+  }
 }
 
 function addProgress(node) {
@@ -125,26 +129,29 @@ function fit(node) {
   node.setDirtyCanvas(true, true)
 }
 
-api.addEventListener('progress_text', ({ detail }) => {
-  const node = nodeByExecutionId(rootGraph(), detail.nodeId)
+/** The panel of an enumerator that tells something. @param {string} id of the node while it runs */
+function runningView(id) {
+  const node = nodeByExecutionId(rootGraph(), id)
   const view = node && progress.get(node)
-  if (!view) return
+  if (!view) return null
+  executionIds.set(node, id)
   if (!running.has(view)) {
+    running.add(view)
     players.get(node.getInputNode(node.findInputSlot('players')))?.find() // it has planned
     view.begin()
   }
-  running.add(view)
-  executionIds.set(node, String(detail.nodeId))
-  view.line(detail.text)
-})
+  return view
+}
+
+api.addEventListener('progress_text', ({ detail }) => runningView(String(detail.nodeId))?.line(detail.text))
 
 /** A message of the pack's own, whose name the front end's types do not know. */
 const RACE = /** @type {any} */ ('copyscope.race')
 
-api.addEventListener(RACE, (/** @type {any} */ { detail }) => {
-  const node = nodeByExecutionId(rootGraph(), detail.node)
-  if (node) progress.get(node)?.race(detail)
-})
+api.addEventListener(RACE, (/** @type {any} */ { detail }) => runningView(detail.node)?.race(detail))
+
+/** Where the end of the last prompt was missed, its panels must not be taken for those of this one. */
+api.addEventListener('execution_start', () => running.clear())
 
 /** What a workflow holds can change by undo, by a script, or in another view of it. */
 api.addEventListener('graphChanged', () => {

@@ -174,8 +174,10 @@ class Race:
         return replace(looked, size=following, aside=self._aside(evaluation))
 
     def stop(self) -> Race:
-        """The race where the user stops it: it ends with its last look."""
-        return replace(self, size=self.looks[-1].size, stopped="user")
+        """The race where the user stops it: it ends with its last look, at which nobody may have been aside yet."""
+        size = self.looks[-1].size
+        aside = self.aside if self.aside.since < size.seeds else Aside()
+        return replace(self, size=size, aside=aside, stopped="user")
 
     def without(self, players: int) -> Race:
         """The race with players put back that had been set aside; the last look is taken again."""

@@ -231,18 +231,23 @@ def _running() -> tuple[Any, ...] | None:
     return running[0] if len(running) == 1 else None
 
 
+def check_interrupt() -> None:
+    """Stop if the user has interrupted."""
+    comfy.model_management.throw_exception_if_processing_interrupted()
+
+
 def say(text: str, display_id: str) -> None:
     """Show a line of progress on a node, and stop if the user has interrupted."""
-    comfy.model_management.throw_exception_if_processing_interrupted()
+    check_interrupt()
     server = PromptServer.instance
     if server is not None:
         server.send_progress_text(text, display_id, server.client_id)
 
 
 def tell(event: str, data: Mapping[str, Any]) -> None:
-    """Send the front end that queued the prompt a message of the pack's own."""
+    """Send whoever queued the prompt, and nobody else, a message of the pack's own."""
     server = PromptServer.instance
-    if server is not None:
+    if server is not None and server.client_id is not None:
         server.send_sync(event, dict(data), server.client_id)
 
 

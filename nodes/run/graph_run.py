@@ -8,6 +8,7 @@ running first.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 import threading
 from collections import OrderedDict
@@ -17,7 +18,6 @@ from typing import TYPE_CHECKING
 import comfy.utils
 
 from ...copyscope_core.errors import StoreError
-from ...copyscope_core.evaluation.race import Race
 from ...copyscope_core.metadata.header import Metadata
 from ...copyscope_core.planning.plan import Plan
 from ...copyscope_core.planning.steps import Step, StepKeys, run_nonce
@@ -36,7 +36,8 @@ if TYPE_CHECKING:
 PURPOSES = {"repeat": "second run", "canary": "once again at the end"}
 """How messages call the steps that are run again."""
 
-_KEPT = 8
+_KEPT = 64
+"""Parts of audits that are open at most: a race of hours has a dozen, and a prompt may hold several audits."""
 _OPEN: OrderedDict[str, GraphRun] = OrderedDict()
 
 
@@ -57,6 +58,7 @@ class GraphRun:
         custody: the session that ends with the report.
         asked: whether its user asked to stop and have the report; all parts share it.
         prompt_id: of the prompt that it runs in.
+        continued_by: the node that expanded to what follows this part.
     """
 
     plan: Plan
@@ -75,11 +77,13 @@ class GraphRun:
     summaries: dict[int, ImageSummary] = field(default_factory=dict, repr=False)
     asked: threading.Event = field(default_factory=threading.Event, repr=False)
     prompt_id: str | None = field(default_factory=comfyui.running_prompt_id)
+    continued_by: str | None = None
     token: str = field(default_factory=lambda: secrets.token_hex(8))
 
     def __post_init__(self) -> None:
         self._events: dict[int, asyncio.Event] = {}
         self._end = asyncio.Event()
+        self._begun: set[int] = set()
         self._done: set[int] = set()
         self._next = 0
         self._bar = None
@@ -104,7 +108,7 @@ class GraphRun:
     def can_stop(self) -> bool:
         """Whether the audit would end with a report: it runs until it is sure, and was measured or is about to be."""
         race = self.plan.race
-        return race is not None and race.stopped is None and bool(race.looks or self.complete)
+        return race is not None and race.stopped is None and (self.growing or self.complete)
 
     @property
     def left_out(self) -> bool:
@@ -156,19 +160,30 @@ class GraphRun:
         return {name: told for name, told in found.items() if told is not None}
 
     async def turn(self, index: int) -> bool:
-        """Wait until every earlier step of the expansion is stored; False where this one is left out."""
+        """Wait until every earlier step of the expansion is stored; False where this one is left out.
+
+        A step that has begun is run whole: it may have several turns, and a cache may have them run again.
+        """
         event = self._events.setdefault(index, asyncio.Event())
         if index > self._next:
             await event.wait()
-        if self.left_out:
-            self._end.set()
-            for waiting in self._events.values():
-                waiting.set()
-        return not self.left_out
+        if index in self._begun or not self.left_out:
+            self._begun.add(index)
+            return True
+        self._end.set()
+        for waiting in self._events.values():
+            waiting.set()
+        return False
 
     async def end(self) -> None:
-        """Wait until every step of the expansion is stored, or the rest is left out."""
-        await self._end.wait()
+        """Wait until every step of the expansion is stored, or the rest is left out.
+
+        ComfyUI itself does not look at its cancel button while all nodes wait, so that is done here.
+        """
+        while not self._end.is_set():
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._end.wait(), 1)
+            comfyui.check_interrupt()
 
     def finished(self, index: int) -> None:
         """A step of the expansion is stored: show it and let the next one begin."""
@@ -189,11 +204,12 @@ class GraphRun:
     def say(self, text: str) -> None:
         comfyui.say(text, self.display_id)
 
-    def show_race(self, race: Race) -> None:
+    def show_race(self, plan: Plan) -> None:
         """Show where an audit stands that runs until it is sure, as a line and as what the panel draws."""
-        units = self.plan.group_names or self.plan.names
-        comfyui.tell("copyscope.race", {"node": self.display_id, **race_as_json(race, units)})
-        self.say(race_text(race, units))
+        if plan.race is not None:
+            units = plan.group_names or plan.names
+            self.say(race_text(plan.race, units))
+            comfyui.tell("copyscope.race", {"node": self.display_id, **race_as_json(plan.race, units)})
 
     def target(self, step: Step) -> Link:
         """The image output of a step that is to be run, in the rewriter's pool."""
@@ -206,7 +222,7 @@ class GraphRun:
 
 def stop_run(display_id: str) -> bool:
     """Ask the audit that an enumerator runs to stop and report; False where none runs that has been looked at."""
-    found = next((run for run in reversed(_OPEN.values()) if run.display_id == display_id), None)
+    found = next((run for run in reversed(list(_OPEN.values())) if run.display_id == display_id), None)
     if found is None or found.prompt_id != comfyui.running_prompt_id() or not found.can_stop:
         return False
     found.asked.set()

@@ -256,7 +256,10 @@ def race(page: Page, stopped: str | None, *looks: tuple[int, float, float, float
         {"seeds": seeds, "first": "style & <b>more</b>", "estimate": value, "interval": [low, high], "decided": False}
         for seeds, value, low, high in looks
     ]
-    text = "Look 2: 4 seeds, 16 of at most 64 runs. First “style & <b>more</b>” 0.31 (0.1 to 0.5). Not decided."
+    text = (
+        "Look 2: 4 seeds, 16 of at most 64 runs. First “style & <b>more</b>” 0.31 (0.1 to 0.5), then “prompt”. Not "
+        "decided; the rest of the budget would, in about 40 of 100 cases."
+    )
     detail = {"node": "21", "looks": rows, "runs": 64, "stopped": stopped, "text": text}
     page.evaluate("(detail) => window.app.api.dispatchCustomEvent('copyscope.race', detail)", detail)
 
@@ -286,7 +289,7 @@ def test_a_race_is_drawn_and_can_be_stopped_with_a_report(opened: Page) -> None:
     page.route("**/copyscope/stop", answer)
     button.click()
     page.wait_for_function("() => document.querySelector('.cs-race').innerText.includes('Stopping after the run')")
-    assert button.is_disabled()
+    button.click(force=True)
     assert asked == [{"node": "21"}]
     race(page, "user", (3, 0.3, -0.4, 1.0), (4, 0.31, 0.1, 0.5))
     assert not button.is_visible()
@@ -297,6 +300,13 @@ def test_a_race_is_drawn_and_can_be_stopped_with_a_report(opened: Page) -> None:
     race(page, None, (3, 0.3, -0.4, 1.0))
     button.click()
     page.wait_for_function("() => document.querySelector('.cs-race').innerText.includes('No audit runs there.')")
+    page.unroute("**/copyscope/stop")
+    page.route("**/copyscope/stop", lambda route: route.abort())
+    button.click()
+    page.wait_for_function("() => document.querySelector('.cs-race').innerText.includes('did not answer')")
+    page.evaluate("() => window.app.api.dispatchCustomEvent('execution_start', {})")
+    say(page, "4 coalitions of 2 players: 8 runs to do, 16 stored")
+    assert not panel.locator(".cs-race").is_visible(), "the end of the prompt before was missed"
 
 
 def test_panels_are_not_saved_with_the_workflow(opened: Page) -> None:

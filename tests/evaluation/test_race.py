@@ -117,3 +117,13 @@ def test_a_stopped_race_ends_with_its_last_look() -> None:
     ended = race.stop()
     assert (ended.stopped, ended.size.seeds) == ("user", 3)
     assert ended.level == race.looks[-1].level
+
+
+def test_a_race_that_is_stopped_before_anything_was_spared_says_that_nobody_was_set_aside() -> None:
+    race = Race.start(Exact(2), 32, 1e-6, None, None)
+    race = race.after(look(race, (0.5, 0.0), idle=0b10))
+    assert race.aside.players == 0b10
+    ended = race.stop()
+    assert (ended.aside, ended.trials(), ended.saved) == (Aside(), {}, 0)
+    later = race.after(look(race, (0.5, 0.0), idle=0b10))
+    assert later.stop().aside.players == 0b10

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from hostutil import Server
 
-from .audits import LORA_A, LORA_NONE, audited, expands, node, pixels_of, plain, report_of, values, watched
+from .audits import LORA_A, LORA_NONE, audited, error_of, expands, node, pixels_of, plain, report_of, values, watched
 
 ASK = r"\d+ of \d+: .*, seed \+[3-9]"
 """A run that is stored at a seed which the first look does not have."""
@@ -80,9 +80,21 @@ def test_a_graph_that_is_stopped_reports_what_is_known(mini_server: Server) -> N
     assert len(after) <= 1 + 2, after  # what was under way, and the canaries
     assert [look["seeds"] for look in seen.races[-1]["looks"]] == [look["seeds"] for look in found["looks"]]
     assert {race["node"] for race in seen.races} == {"21"}
+    assert [race["stopped"] for race in seen.races] == [None] * (len(seen.races) - 1) + ["user"]
     assert mini_server.post("/copyscope/stop", {"node": "21"})[0] == 409
     whole = report_of(mini_server.run(audited(plain(), len(report["seeds"]), "made")))
     assert values(whole) == values(report)
+
+
+def test_two_fid_nodes_that_each_choose_what_is_run_next_are_refused(mini_server: Server) -> None:
+    """Both would expand to the same steps, and the prompt would wait for ever."""
+    if not expands(mini_server):
+        pytest.skip("this ComfyUI cannot run audits in a graph with --cache-none, and another test sees it refuse them")
+    workflow = until_sure(LORA_A, 4, error=0.05)
+    workflow["3"]["inputs"]["seed"] = 700
+    workflow["42"] = node("CopyScopeFID", **{**workflow["22"]["inputs"], "distance": "kid"})
+    workflow["43"] = node("CopyScopeShapleyReport", **{**workflow["23"]["inputs"], "game": ["42", 0]})
+    assert "give each a CopyScope Coalition Enumerator of its own" in error_of(mini_server.run(workflow))
 
 
 def test_a_lora_without_effect_is_set_aside_in_a_graph(mini_server: Server) -> None:

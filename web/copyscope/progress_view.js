@@ -1,5 +1,5 @@
 /** Live progress of an audit on its enumerator: which coalition, how many are left, how long it will take. */
-import { duration, h } from './dom.js'
+import { duration, h, number } from './dom.js'
 
 const RUNNING = /^Running (\d+) of (\d+): (.*)$/s
 const STEP = /^(\d+) of (\d+): (.*)$/s
@@ -9,8 +9,8 @@ const PLAN = /^(\d+) coalitions? of (\d+) players?: (\d+) runs? to do, (\d+) sto
 
 /** Pixels of the panel: the bar, a line, two lines of components, a line. */
 const HEIGHT = 100
-/** Pixels of what stands below while an audit runs until it is sure: three lines, a row for each look, the button. */
-const RACE_HEIGHT = 100
+/** Pixels of what stands below while an audit runs until it is sure: four lines, a row for each look, the button. */
+const RACE_HEIGHT = 120
 const ROW_HEIGHT = 17
 /** Most looks that are drawn: the last ones. */
 const ROWS = 6
@@ -41,17 +41,26 @@ export class ProgressView {
     this.left = h('div', { class: 'cs-soft', 'aria-live': 'polite' })
     this.button = h('button', { class: 'cs-button', type: 'button' }, 'Stop and report')
     this.button.addEventListener('click', async () => {
-      this.button.disabled = true
-      this.said.textContent = 'Stopping after the run under way; what is known is reported, after a last check.'
+      if (this.button.ariaDisabled === 'true') return
+      this.button.ariaDisabled = 'true'
+      this.tell('Stopping after the run under way; what is known is reported, after a last check.')
       const refused = await stop()
-      if (refused) this.said.textContent = refused
+      if (!refused) return
+      this.button.ariaDisabled = 'false'
+      this.tell(refused)
     })
-    this.said = h('div', { 'aria-live': 'polite' })
+    this.said = h('div', { class: 'cs-said', 'aria-live': 'polite' })
     this.rows = h('div', { class: 'cs-looks', role: 'img' })
     this.racing = h('div', { class: 'cs-race', hidden: true }, this.said, this.rows, this.button)
     const lines = [this.track, this.now, this.who, this.left, this.racing]
     this.element = h('div', { class: 'copyscope cs-progress', hidden: true }, ...lines)
     this.reset(0)
+  }
+
+  /** What the race has to say, cut after four lines. @param {string} text */
+  tell(text) {
+    this.said.textContent = text
+    this.said.title = text
   }
 
   /** What was seen at the last look, and the intervals of all. @param {Race} race */
@@ -60,8 +69,8 @@ export class ProgressView {
     const ends = looks.flatMap((look) => look.interval ?? [look.estimate ?? 0])
     const [low, high] = [Math.min(0, ...ends), Math.max(0, ...ends)]
     const place = (/** @type {number} */ value) => `${((100 * (value - low)) / (high - low || 1)).toFixed(2)}%`
-    this.said.textContent = race.text
-    this.rows.setAttribute('aria-label', `Interval of the first component at each look. ${race.text}`)
+    this.tell(race.text)
+    this.rows.setAttribute('aria-label', `The first component at each look: ${looks.map(words).join('; ')}`)
     this.rows.replaceChildren(...looks.map((look) => row(look, place)))
     this.button.hidden = race.stopped !== null
     this.racing.hidden = false
@@ -123,7 +132,7 @@ export class ProgressView {
   /** An audit begins anew: the looks of the one before it go. */
   begin() {
     this.racing.hidden = true
-    this.button.disabled = false
+    this.button.ariaDisabled = 'false'
     if (this.height) this.resize(HEIGHT)
   }
 
@@ -166,6 +175,12 @@ export class ProgressView {
     this.who.title = who
     this.left.textContent = left
   }
+}
+
+/** A look for those who do not see it. @param {Look} look */
+function words(look) {
+  const interval = look.interval ? ` (${look.interval.map((end) => number(end, 3)).join(' to ')})` : ''
+  return `${look.seeds} seeds, ${look.first ?? 'none'} ${number(look.estimate, 3)}${interval}`
 }
 
 /**
