@@ -33,7 +33,8 @@ def make_base(base: Path, models: Path) -> Path:
     (base / "input" / "ref").mkdir(parents=True)
     (base / "models").symlink_to(models, target_is_directory=True)
     (base / "custom_nodes").mkdir()
-    shutil.copy(Path(__file__).parent / "tiny_clip_vision.py", base / "custom_nodes")
+    for name in ("tiny_clip_vision.py", "faulty_node.py"):
+        shutil.copy(Path(__file__).parent / name, base / "custom_nodes")
     rng = np.random.default_rng(7)
     for index in range(3):
         pixels = rng.integers(0, 255, (12, 12, 3), dtype=np.uint8)

@@ -1,10 +1,11 @@
-"""A custom node for tests on a real ComfyUI: sleeps, raises, runs out of memory, or ends the server."""
+"""Custom nodes for tests on a real ComfyUI: one sleeps, raises or ends the server, one lets nothing pass."""
 
 import os
 import time
 
 import comfy.model_management
 import torch
+from comfy_execution.graph_utils import ExecutionBlocker
 
 
 class CopyScopeTestFault:
@@ -34,4 +35,19 @@ class CopyScopeTestFault:
         return (torch.zeros(1, 16, 16, 3),)
 
 
-NODE_CLASS_MAPPINGS = {"CopyScopeTestFault": CopyScopeTestFault}
+class CopyScopeTestGate:
+    """Lets nothing pass, as gates and switches of packs may: what is linked to it is not run."""
+
+    CATEGORY = "test"
+    RETURN_TYPES = ("IMAGE",)
+    FUNCTION = "go"
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"image": ("IMAGE",)}}
+
+    def go(self, image):
+        return (ExecutionBlocker(None),)
+
+
+NODE_CLASS_MAPPINGS = {"CopyScopeTestFault": CopyScopeTestFault, "CopyScopeTestGate": CopyScopeTestGate}

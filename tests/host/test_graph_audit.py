@@ -243,6 +243,28 @@ def test_interrupted_audit_goes_on_where_it_stopped(mini_server) -> None:
     assert values(report) == values(report_of(mini_server.run(undisturbed)))
 
 
+def test_an_audit_that_waits_for_ever_can_be_cancelled(mini_server) -> None:
+    """A node of the workflow blocks what comes after it: its images never arrive, and all nodes wait."""
+    workflow = plain(seed=71)
+    workflow["30"] = node("CopyScopeTestGate", image=["8", 0])
+    workflow["9"]["inputs"]["images"] = ["30", 0]
+    blocked = audited(workflow, seeds=1)
+    blocked["21"]["inputs"]["image"] = ["30", 0]
+    ident = prompt_id(mini_server, blocked)
+    limit = time.monotonic() + 120
+    while mini_server.get("/queue")["queue_running"] == [] and time.monotonic() < limit:
+        time.sleep(0.1)
+    time.sleep(6)  # in which its one step is long blocked
+    assert mini_server.get("/queue")["queue_running"] != []
+    mini_server.post("/interrupt", {})
+    while mini_server.get("/queue")["queue_running"] != [] and time.monotonic() < limit:
+        time.sleep(0.1)
+    entry = mini_server.get(f"/history/{ident}")[ident]
+    assert entry["status"]["status_str"] == "error"
+    assert any(kind == "execution_interrupted" for kind, _ in entry["status"]["messages"]), entry["status"]
+    report_of(mini_server.run(audited(plain(seed=71), seeds=1)))  # the queue goes on
+
+
 def has_null_cache() -> bool:
     """Whether this ComfyUI can expand nodes under ``--cache-none``."""
     text = (require_host() / "comfy_execution" / "caching.py").read_text(encoding="utf-8")
