@@ -41,9 +41,10 @@ a prompt of these tests took eight minutes."""
 CHOSEN = (
     "test_graph_audit.py::test_full_coalition_is_the_users_image_and_absence_is_the_bypass_by_hand",
     "test_graph_audit.py::test_what_memory_must_hold_is_asked_of_the_cache",
+    "test_until_sure.py::test_a_graph_that_is_stopped_reports_what_is_known",
     "test_video.py::test_the_graph_and_the_command_measure_the_same_frames",
 )
-"""Tests whose outcome a cache can change: pixels and reuse in a graph and over a server, memory, clips."""
+"""Tests whose outcome a cache can change: pixels and reuse in a graph and over a server, memory, stopping, clips."""
 
 
 @dataclass(frozen=True)
