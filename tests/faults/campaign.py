@@ -25,7 +25,7 @@ from typing import Any
 from copyscope_core.comfyui.host import ManagedHost
 from copyscope_core.planning.steps import CANARIES
 
-from .lab import PROMPTS, CampaignError, Client, Lab, ask, entries, numbers
+from .lab import PROMPTS, CampaignError, Client, Lab, ask, differing, entries, numbers, without_custody
 from .proxy import cutting_proxy
 
 KILLS_AN_AUDIT = 4
@@ -195,8 +195,9 @@ class Campaign:
                 lab.host.start()
                 stored = len(list(runs.glob("*/coalitions/[!.]*/entry.json")))
                 self.note("kill graph's server", stored=stored)
-            if self._post_graph()[1] != expected:
-                raise CampaignError("the report of an audit in a graph differs from the undisturbed one")
+            if (found := self._post_graph()[1]) != expected:
+                fields = differing(found, expected)
+                raise CampaignError(f"the report of an audit in a graph differs from the undisturbed one in {fields}")
 
     def _queue_graph(self) -> str:
         answer = ask(f"{self.lab.host.url}/prompt", {"prompt": self.lab.graph()})
@@ -215,9 +216,7 @@ class Campaign:
         entry = ask(f"{self.lab.host.url}/history/{prompt}")[prompt]
         if entry["status"]["status_str"] != "success":
             raise CampaignError(f"an audit in a graph failed: {entry['status']}")
-        report = entry["outputs"]["23"]["copyscope_report"][0]
-        report.pop("created")
-        return time.monotonic() - started, report
+        return time.monotonic() - started, without_custody(entry["outputs"]["23"]["copyscope_report"][0])
 
     def memory(self) -> None:
         """The server runs out of memory at one coalition; then twice at one, which is reported."""

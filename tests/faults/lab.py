@@ -113,7 +113,8 @@ class Lab:
         """
         found = numbers(out / "report.json")
         if found != self.expected:
-            raise CampaignError(f"{out.name}: the report differs from the undisturbed one")
+            fields = differing(found, self.expected)
+            raise CampaignError(f"{out.name}: the report differs from the undisturbed one in {fields}")
 
     def prompts(self, log: Path) -> int:
         """How many prompts a server has taken, by its log."""
@@ -194,10 +195,17 @@ def ask(url: str, body: Any = None) -> Any:
 
 def numbers(path: Path) -> Any:
     """A report without its time, its place, and the command that made it."""
-    report = json.loads(path.read_text(encoding="utf-8"))
-    report.pop("created")
-    report.pop("custody")
-    return report
+    return without_custody(json.loads(path.read_text(encoding="utf-8")))
+
+
+def without_custody(report: dict[str, Any]) -> dict[str, Any]:
+    """The same of a report that a prompt gave."""
+    return {name: value for name, value in report.items() if name not in ("created", "custody")}
+
+
+def differing(found: dict[str, Any], expected: dict[str, Any]) -> str:
+    """Names of the fields in which two reports differ, for an error."""
+    return ", ".join(name for name in {**found, **expected} if found.get(name) != expected.get(name))
 
 
 def entries(out: Path) -> int:
