@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from .audits import audited, node, plain, report_of
-from .test_graph_audit import sinks, watched
+from .audits import audited, node, plain, report_of, watched
+from .test_graph_audit import sinks
 
 WORDS = ("a wave", "by hokusai", "at dusk", "with boats", "in ink")
 
@@ -24,7 +24,7 @@ def six(**settings: Any) -> dict[str, Any]:
 
 
 def test_a_sample_grows_in_the_graph_and_agrees_with_the_exact_value(mini_server: Any) -> None:
-    ids, _ = asyncio.run(watched(mini_server, six(budget=32)))
+    ids = asyncio.run(watched(mini_server, six(budget=32))).ids
     sampled = report_of(mini_server.run(six(budget=32)))
     assert sinks(ids) == list(range(len(sampled["coalitions"]) + 1 + 2))  # the full one twice, and canaries once
     assert [canary["holds"] for canary in sampled["canaries"]] == [True, True]
