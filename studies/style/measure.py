@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from copyscope_core.distances.frechet import frechet_distance
 from copyscope_core.distances.kernel import kernel_value, polynomial_kernel
 from copyscope_core.features.extractor import FeatureCache, Progress
 from copyscope_core.features.views import CONTENT, STYLE, views_of
-from copyscope_core.files.images import in_threads
+from copyscope_core.files.images import ImageOnDisk, in_threads
 from copyscope_core.files.pixels import Pixels, match_reference, pixel_hash, resize_bicubic
 
 from .comparisons import Comparison
@@ -51,12 +52,18 @@ def measure(
     found = Measured()
     views = views_of(cache.extractor)
     bank = load_bank().images
+
+    def of_work(key: str, count: int) -> list[Pixels]:
+        return collection.squares(collection.works[key], size)[:count]
+
+    def of_bank(image: ImageOnDisk) -> list[Pixels]:
+        return [match_reference(image.decoded().pixels, size, size)]
+
     squares_of: dict[str, Callable[[], list[Pixels]]] = {
-        key: lambda key=key, count=count: collection.squares(collection.works[key], size)[:count]
-        for key, count in works.items()
+        key: partial(of_work, key, count) for key, count in works.items()
     }
     for place, image in enumerate(bank):
-        squares_of[BANK.format(place)] = lambda image=image: [match_reference(image.decoded().pixels, size, size)]
+        squares_of[BANK.format(place)] = partial(of_bank, image)
     for done, (key, squares_in) in enumerate(squares_of.items()):
         squares = squares_in()
         rows = cache.features([(square, pixel_hash(square)) for square in squares]).astype(np.float64)
