@@ -30,12 +30,15 @@ def until_sure(lora: str, seeds: int, reference: str = "ref", **settings: Any) -
 
 
 def own_images(server: Server, lora: str, folder: str) -> None:
-    """Makes what the workflow itself gives the works of a folder: so no decision at the first look is out of reach."""
+    """Makes what the workflow itself gives the works of a folder: so no decision at the first look is out of reach.
+
+    A stored image has the name of what made it, so audits of other tests may have it too: any of them will do.
+    """
     own = report_of(server.run(audited(plain(lora), seeds=3)))
     whole = next(item for item in own["coalitions"] if len(item["members"]) == 2)
     (server.base_dir / "input" / folder).mkdir()
     for place, image in enumerate(whole["image_files"]):
-        (path,) = (server.base_dir / "output" / "copyscope").glob(f"*/coalitions/{image['file']}")
+        path = next((server.base_dir / "output" / "copyscope").glob(f"*/coalitions/{image['file']}"))
         shutil.copy(path, server.base_dir / "input" / folder / f"{place}.png")
 
 
