@@ -301,6 +301,7 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--seeds", type=int, default=8)
     parser.add_argument("--batch", type=int, default=1)
+    parser.add_argument("--models", type=Path, help="a models folder with the same file names; else the miniature zoo")
     parser.add_argument("--only", default="cache,order,none,audit,graph", help="some of the ways")
     parser.add_argument("--device", default="cpu", help="of the audit's features; ComfyUI chooses its own")
     parser.add_argument("--comfyui-arg", action="append", default=[], help="launch flag for ComfyUI, such as --cpu")
@@ -317,10 +318,12 @@ def run(options: argparse.Namespace) -> dict[str, Way]:
 
     with tempfile.TemporaryDirectory(prefix="copyscope-bench-") as name:
         folder = Path(name)
-        make_model_folder(folder / "models", ["zoo"])
+        models = options.models or folder / "models"
+        if options.models is None:
+            make_model_folder(models, ["zoo"])
 
         def on_server(title: str, flags: tuple[str, ...], listener: bool, work: Callable[..., Any]) -> Way:
-            base = prepare_base(folder / re.sub(r"\W+", "-", title), folder / "models", pack=not flags)
+            base = prepare_base(folder / re.sub(r"\W+", "-", title), models, pack=not flags)
             host = ManagedHost(options.comfyui, (*flags, *options.comfyui_arg), base / "comfyui.log", base)
             way = Way(title)
             with host:
