@@ -2,9 +2,9 @@
 
     python -m benchmarks.full_size COMFYUI OUT
 
-Two checkpoints (UNet of 860 million weights, CLIP-L, the autoencoder of 2022; float16, 2.1 GB each) and two LoRAs of
-rank 16 over all attention layers. Their images are noise, but sampling them costs what sampling SD 1.5 costs. The shapes
-are read off ComfyUI's own classes, so it runs with ComfyUI's Python; needs CopyScope's core beside it.
+Two checkpoints (UNet of 860 million weights, CLIP-L, autoencoder; float16, 2.1 GB each) and two LoRAs of rank 16 over
+all attention layers. Their images are noise, but sampling them costs what sampling SD 1.5 costs. The shapes are those
+of ComfyUI's own classes, so it runs with ComfyUI's Python.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -12,10 +12,13 @@ import numpy.typing as npt
 from ..errors import CopyScopeError
 from ..files.pixels import Pixels
 
-log = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    import torch
 
-Run: TypeAlias = Callable[[Sequence[Pixels]], npt.NDArray[np.float32]]
-"""A few images through a network: float32, (n, dimension)."""
+    Run: TypeAlias = Callable[[Sequence[Pixels]], torch.Tensor]
+    """A few images through a network: floating point, (n, dimension), on any device."""
+
+log = logging.getLogger(__name__)
 
 _NO_MEMORY = ("out of memory", "out_of_memory", "out_of_device_memory", "alloc_failed", "allocate memory",
               "not enough memory")  # fmt: skip
@@ -27,7 +30,7 @@ class Batches:
 
     Where a batch does not fit into the device's memory, which a host's own models may fill, it is halved; where a
     single image does not fit, it and all that follow go to the CPU. What fitted is kept to, so that no later batch
-    fails again.
+    fails again. On a CUDA device the next batch is prepared while one is computed.
 
     Args:
         run: the network on its device.
@@ -49,7 +52,10 @@ class Batches:
         Raises:
             CopyScopeError: a single image does not fit into memory, of the CPU too.
         """
-        rows = []
+        import torch
+
+        rows: list[torch.Tensor] = []
+        running: torch.cuda.Event | None = None
         done = 0
         while done < len(images):
             part = images[done : done + (self._most or self.size)]
@@ -59,9 +65,13 @@ class Batches:
             else:
                 rows.append(made)
                 done += len(part)
-        return np.concatenate(rows)
+                before, running = running, _mark(made)
+                if before is not None:  # one batch ahead, no more: what is prepared takes memory
+                    before.synchronize()
+        result: npt.NDArray[np.float32] = torch.cat([row.float().cpu() for row in rows]).numpy()
+        return result
 
-    def _try(self, images: Sequence[Pixels]) -> npt.NDArray[np.float32] | None:
+    def _try(self, images: Sequence[Pixels]) -> torch.Tensor | None:
         """The rows; None where memory does not suffice. The error, and what its frames hold, ends here."""
         run = self._run if self._most else self._on_cpu
         if run is None:
@@ -89,6 +99,19 @@ class Batches:
             torch.cuda.empty_cache()
         where = f"{self._most} images at a time are tried" if self._most else "the CPU takes over"
         log.warning("The features of %d images do not fit into the device's memory; %s.", failed, where)
+
+
+def _mark(made: torch.Tensor) -> torch.cuda.Event | None:
+    """What can be waited for until a CUDA device has computed this; None: it has been computed, or the wait is at its
+    end, where the rows are fetched.
+    """
+    import torch
+
+    if not made.is_cuda:
+        return None
+    event = torch.cuda.Event()  # type: ignore[no-untyped-call, unused-ignore]
+    event.record(torch.cuda.current_stream(made.device))
+    return event
 
 
 def out_of_memory(error: BaseException) -> bool:

@@ -19,8 +19,8 @@ from safetensors.numpy import load, save
 
 from ..errors import CopyScopeError, ImageError
 from ..files.atomic import read_plain, write_bytes_atomic
-from ..files.images import ImageFile, in_threads
-from ..files.pixels import Pixels, resize_bicubic
+from ..files.images import ImageFile
+from ..files.pixels import Pixels
 from .batches import Batches
 from .views import CONTENT, CONTENT_DIMENSION, STYLE, STYLE_DIMENSION
 
@@ -37,7 +37,10 @@ Progress: TypeAlias = Callable[[int, int], None]
 """Called with how many of how many distinct images are done; may raise to interrupt."""
 
 BATCH_SIZE = 8
-"""Activations of more images leave a CPU's caches (docs/performance.md); a GPU waits for decoding anyway."""
+"""Activations of more images leave a CPU's caches (docs/performance.md), and a GPU may be full of a host's models."""
+
+CUDA_BATCH_SIZE = 64
+"""Of a network that has a CUDA device to itself: fewer images leave it idle in part (docs/performance.md)."""
 SUFFIX = ".safetensors"
 """Of the files that hold a feature vector each."""
 
@@ -88,11 +91,12 @@ class InceptionExtractor:
     Args:
         device: where the network runs; the bundled network is put there, a ``model`` that is passed in must be there.
             What does not fit into its memory goes to the CPU (:class:`Batches`).
-        batch_size: images that go through the network at a time.
+        batch_size: images that go through the network at a time; None: :data:`CUDA_BATCH_SIZE` on a CUDA device, else
+            :data:`BATCH_SIZE`.
         model: a network to use instead of loading one.
-        run: called instead of the network with each batch, float32 (n, 3, 299, 299) in 0…255 on the CPU, and gives
-            what the network gives, (n, 2974), on any device. A host with its own model management loads the network
-            and picks the device here.
+        run: called instead of the network with each batch, as :func:`copyscope_core.features.inception.network_input`
+            gives it for the device, and gives what the network gives, (n, 2974), on any device. A host with its own
+            model management loads the network here.
     """
 
     id = INCEPTION_ID
@@ -104,14 +108,15 @@ class InceptionExtractor:
     def __init__(
         self,
         device: torch.device | str = "cpu",
-        batch_size: int = BATCH_SIZE,
+        batch_size: int | None = None,
         model: FIDInception | None = None,
         run: Callable[[torch.Tensor], torch.Tensor] | None = None,
     ) -> None:
         self.device = device
         self._model = model
         self._run = run or self._on_device
-        self._batches = Batches(self._rows, None if run is None and _is_cpu(device) else self._rows_on_cpu, batch_size)
+        size = batch_size if batch_size is not None else CUDA_BATCH_SIZE if _is(device, "cuda") else BATCH_SIZE
+        self._batches = Batches(self._rows, None if run is None and _is(device, "cpu") else self._rows_on_cpu, size)
 
     @property
     def batch_size(self) -> int:
@@ -119,7 +124,7 @@ class InceptionExtractor:
         return self._batches.size
 
     def __call__(self, images: Sequence[Pixels]) -> Features:
-        """Features of images, float32 (n, 2974); never holds more than one batch of resized images.
+        """Features of images, float32 (n, 2974); never holds more than two batches of resized images.
 
         Raises:
             CopyScopeError: see :func:`require_torch` and :class:`Batches`.
@@ -127,16 +132,11 @@ class InceptionExtractor:
         require_torch()
         return self._batches(images) if len(images) else np.empty((0, self.dimension), dtype=np.float32)
 
-    def _rows(self, images: Sequence[Pixels]) -> Features:
-        import torch
+    def _rows(self, images: Sequence[Pixels]) -> torch.Tensor:
+        from .inception import full_precision, network_input
 
-        from .inception import INPUT_SIZE, full_precision
-
-        resized = np.stack(in_threads(lambda pixels: resize_bicubic(pixels, INPUT_SIZE, INPUT_SIZE), images))
-        batch = torch.from_numpy(resized).permute(0, 3, 1, 2)  # channels last in memory, as the network's weights
         with full_precision():
-            rows: Features = self._run(batch).float().cpu().numpy()
-        return rows
+            return self._run(network_input(images, self.device))
 
     def _on_device(self, batch: torch.Tensor) -> torch.Tensor:
         if self._model is None:
@@ -146,7 +146,7 @@ class InceptionExtractor:
         output: torch.Tensor = self._model(batch.to(self.device))
         return output
 
-    def _rows_on_cpu(self, images: Sequence[Pixels]) -> Features:
+    def _rows_on_cpu(self, images: Sequence[Pixels]) -> torch.Tensor:
         """From now on the network runs on the CPU; a ``model`` that was passed in is moved there."""
         if self._model is not None:
             self._model.to("cpu")
@@ -154,8 +154,8 @@ class InceptionExtractor:
         return self._rows(images)
 
 
-def _is_cpu(device: torch.device | str) -> bool:
-    return str(device).partition(":")[0] == "cpu"
+def _is(device: torch.device | str, kind: str) -> bool:
+    return str(device).partition(":")[0] == kind
 
 
 class FeatureCache:
@@ -165,6 +165,8 @@ class FeatureCache:
     are kept in memory.
 
     Args:
+        batch_size: distinct images that are computed and kept at a time; None: as many as the extractor says that it
+            takes (``batch_size``), else :data:`BATCH_SIZE`.
         pool: a second such folder, shared by many caches: what it has is copied, what is computed is added to it.
 
     Raises:
@@ -175,13 +177,13 @@ class FeatureCache:
         self,
         folder: Path | None,
         extractor: FeatureExtractor,
-        batch_size: int = BATCH_SIZE,
+        batch_size: int | None = None,
         pool: Path | None = None,
     ) -> None:
         if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]*", extractor.id):
             raise ValueError(f"The extractor id {extractor.id!r} is no plain folder name.")
         self.extractor = extractor
-        self.batch_size = batch_size
+        self.batch_size = batch_size or int(getattr(extractor, "batch_size", BATCH_SIZE))
         self.folder = None if folder is None else Path(folder) / extractor.id
         self.pool = None if pool is None else FeatureCache(pool, extractor)
         self._memory: dict[str, npt.NDArray[np.float32]] = {}

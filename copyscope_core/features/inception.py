@@ -10,16 +10,19 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from ..errors import CopyScopeError
+from ..files.images import in_threads
+from ..files.pixels import Pixels, resize_bicubic
 from .style import CHANNELS, CORRELATED_LAYER, CorrelationSketch, channel_statistics, moments, style_vector
 
 WEIGHTS_PATH = Path(__file__).parents[1] / "weights" / "inception_2015_12_05.safetensors"
@@ -164,15 +167,51 @@ class FIDInception(nn.Module):
         return [(name, layer) for name, layer in self.named_children() if layer is not self.sketch]
 
 
-def load_inception(device: torch.device | str = "cpu") -> FIDInception:
-    """FID's Inception ready for use: without gradients, channels last, batch norms folded into the convolutions.
+def load_inception(device: torch.device | str = "cpu", runs_on: torch.device | str | None = None) -> FIDInception:
+    """FID's Inception ready for use: without gradients, batch norms folded into the convolutions.
+
+    Args:
+        device: where it is put.
+        runs_on: where a host moves it before it runs; None: it stays. Its weights lie channels last for a CPU, and
+            channels first for anything else: each is the faster one there (docs/performance.md).
 
     Raises:
         CopyScopeError: the weights file is missing or is not the pinned one.
     """
     model = load_published()
     _fold_batch_norms(model)
-    return model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return, unused-ignore]
+    on_cpu = torch.device(device if runs_on is None else runs_on).type == "cpu"
+    layout = torch.channels_last if on_cpu else torch.contiguous_format
+    return model.to(device=device, memory_format=layout)  # type: ignore[call-overload, no-any-return, unused-ignore]
+
+
+def network_input(images: Sequence[Pixels], device: torch.device | str) -> Tensor:
+    """Images as the network takes them, resized as clean-fid does.
+
+    On a CUDA device they are resized there, by PyTorch's antialiased bicubic filter: Pillow's, but for the rounding of
+    float32. Else Pillow does it on the CPU, on all cores.
+
+    Args:
+        images: uint8 (H, W, 3) of any sizes.
+        device: where the network runs.
+
+    Returns:
+        float32, (n, 3, 299, 299), 0…255, on the device if that is a CUDA device, else on the CPU.
+    """
+    if torch.device(device).type == "cuda":
+        pinned = (torch.from_numpy(np.require(pixels, requirements=("C", "W"))).pin_memory() for pixels in images)
+        return torch.cat([resize_tensor(item.to(device, non_blocking=True)) for item in pinned])
+    resized = np.stack(in_threads(lambda pixels: resize_bicubic(pixels, INPUT_SIZE, INPUT_SIZE), images))
+    return torch.from_numpy(resized).permute(0, 3, 1, 2)  # channels last in memory, as the network's weights
+
+
+def resize_tensor(image: Tensor) -> Tensor:
+    """What ``resize_bicubic`` gives of one image, uint8 (H, W, 3), on its device: float32 (1, 3, 299, 299), 0…255."""
+    channels = image.permute(2, 0, 1)[None].float().contiguous()
+    resized = functional.interpolate(
+        channels, size=(INPUT_SIZE, INPUT_SIZE), mode="bicubic", align_corners=False, antialias=True
+    )
+    return resized.clamp_(0.0, 255.0)
 
 
 def load_published() -> FIDInception:

@@ -102,7 +102,7 @@ class VisionModelExtractor:
         """Features of images, float32 (n, dimension)."""
         return self._batches(images)
 
-    def _rows(self, images: Sequence[Pixels]) -> Features:
+    def _rows(self, images: Sequence[Pixels]) -> torch.Tensor:
         import torch
 
         from .inception import full_precision
@@ -110,10 +110,10 @@ class VisionModelExtractor:
         inputs = self._preprocessing.inputs(images)
         tensors = {name: torch.from_numpy(values).to(self.device) for name, values in inputs.items()}
         with full_precision():
-            rows: Features = getattr(self._model(**tensors), self._output).float().cpu().numpy()
+            rows: torch.Tensor = getattr(self._model(**tensors), self._output)
         return rows
 
-    def _rows_on_cpu(self, images: Sequence[Pixels]) -> Features:
+    def _rows_on_cpu(self, images: Sequence[Pixels]) -> torch.Tensor:
         self.device = "cpu"
         self._model.to("cpu")
         return self._rows(images)

@@ -48,15 +48,15 @@ class ClipVisionExtractor:
         """Features of images, float32 (n, dimension)."""
         return self._batches(images)
 
-    def _rows(self, images: Sequence[Pixels]) -> Features:
+    def _rows(self, images: Sequence[Pixels]) -> torch.Tensor:
         rows = []
         for _, group in groupby(images, key=np.shape):
             comfy.model_management.throw_exception_if_processing_interrupted()
             batch = torch.from_numpy(np.stack(list(group))).float() / 255
             with full_precision():
                 embeds = self._model.encode_image(batch)["image_embeds"].float()
-            rows.append((embeds if embeds.ndim == 2 else embeds.mean(dim=1)).cpu().numpy())
-        return np.concatenate(rows)
+            rows.append((embeds if embeds.ndim == 2 else embeds.mean(dim=1)).cpu())
+        return torch.cat(rows)
 
 
 def _digest(model: ClipVisionModel) -> str:

@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from copyscope_core.errors import CopyScopeError
+from copyscope_core.features import batches
 from copyscope_core.features.batches import Batches, out_of_memory
-from copyscope_core.features.extractor import FeatureCache, Features, InceptionExtractor
+from copyscope_core.features.extractor import BATCH_SIZE, CUDA_BATCH_SIZE, FeatureCache, InceptionExtractor
 from copyscope_core.files.pixels import Pixels, pixel_hash
 
 IMAGES = [np.full((8, 8, 3), value, dtype=np.uint8) for value in range(10, 30)]
@@ -89,8 +90,29 @@ def test_what_happens_is_logged_once_a_step(caplog: pytest.LogCaptureFixture) ->
     ]
 
 
+def test_a_batch_is_prepared_while_one_is_computed_and_no_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a CUDA device results come later; here events stand for them that note when they are waited for."""
+    order: list[str] = []
+
+    class Event:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def synchronize(self) -> None:
+            order.append(f"waited for {self.name}")
+
+    def run(images: Sequence[Pixels]) -> torch.Tensor:
+        order.append(f"began {images[0][0, 0, 0]}")
+        return torch.tensor([[float(image[0, 0, 0])] for image in images])
+
+    monkeypatch.setattr(batches, "_mark", lambda made: Event(str(int(made[0, 0]))))
+    rows = Batches(run, None, 8)(IMAGES)
+    assert rows[:, 0].tolist() == list(range(10, 30))
+    assert order == ["began 10", "began 18", "waited for 10", "began 26", "waited for 18"]
+
+
 def test_where_the_cpu_has_no_memory_either_a_sentence_says_so() -> None:
-    def full(images: Sequence[Pixels]) -> Features:
+    def full(images: Sequence[Pixels]) -> torch.Tensor:
         raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
 
     for on_cpu in (full, None):
@@ -99,7 +121,7 @@ def test_where_the_cpu_has_no_memory_either_a_sentence_says_so() -> None:
 
 
 def test_other_errors_are_not_hidden() -> None:
-    def broken(images: Sequence[Pixels]) -> Features:
+    def broken(images: Sequence[Pixels]) -> torch.Tensor:
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
 
     with pytest.raises(RuntimeError, match="mat1"):
@@ -126,3 +148,10 @@ def test_an_extractor_travels_to_other_processes() -> None:
     again = pickle.loads(pickle.dumps(InceptionExtractor("cpu", batch_size=3)))
     assert again.batch_size == 3
     assert again._batches._run.__self__ is again
+
+
+def test_a_cuda_device_gets_larger_batches_and_a_cache_asks_for_what_its_extractor_takes() -> None:
+    sizes = {device: InceptionExtractor(device).batch_size for device in ("cpu", "mps", "cuda", "cuda:1")}
+    assert sizes == {"cpu": BATCH_SIZE, "mps": BATCH_SIZE, "cuda": CUDA_BATCH_SIZE, "cuda:1": CUDA_BATCH_SIZE}
+    assert FeatureCache(None, InceptionExtractor("cuda")).batch_size == CUDA_BATCH_SIZE
+    assert FeatureCache(None, InceptionExtractor(batch_size=3)).batch_size == 3

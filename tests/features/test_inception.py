@@ -155,6 +155,36 @@ def test_folded_batch_norms_change_rounding_only(network: FIDInception) -> None:
     assert (folded - published).norm() < 1e-5 * published.norm()
 
 
+def test_the_layout_for_a_gpu_changes_rounding_only(network: FIDInception) -> None:
+    first = load_inception("cpu", "cuda")
+    assert first.Mixed_7c.branch1x1.conv.weight.is_contiguous()
+    assert next(first.parameters()).device.type == "cpu"
+    assert first.Conv2d_4a_3x3.conv.weight.is_contiguous()
+    assert network.Conv2d_4a_3x3.conv.weight.is_contiguous(memory_format=torch.channels_last)
+    with full_precision():
+        ours, theirs = first(photographs().contiguous()), network(photographs())
+    assert (ours - theirs).norm() < 1e-5 * theirs.norm()
+
+
+@pytest.mark.parametrize("size", [(299, 299), (64, 64), (128, 96), (512, 512), (640, 1024), (31, 700)])
+def test_a_gpus_resize_is_pillows_but_for_rounding(size: tuple[int, int]) -> None:
+    """PyTorch's filter here runs on the CPU; the noise has every frequency, and values that a bicubic filter clips."""
+    pixels = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
+    ours = inception.resize_tensor(torch.from_numpy(pixels))
+    theirs = torch.from_numpy(resize_bicubic(pixels, 299, 299)).permute(2, 0, 1)[None]
+    assert (ours.shape, ours.dtype) == (theirs.shape, theirs.dtype)
+    assert (ours - theirs).abs().max() < 1e-2
+    assert 0 <= ours.min() <= ours.max() <= 255
+
+
+def test_images_lie_as_the_network_takes_them() -> None:
+    images = [np.full((20, 30, 3), value, dtype=np.uint8) for value in (3, 200)]
+    batch = inception.network_input(images, "cpu")
+    assert (tuple(batch.shape), batch.dtype) == ((2, 3, 299, 299), torch.float32)
+    assert batch.is_contiguous(memory_format=torch.channels_last)
+    assert [float(image.mean()) for image in batch] == [3.0, 200.0]
+
+
 @pytest.mark.parametrize("shape", [(3, 299, 299), (1, 3, 256, 256), (1, 4, 299, 299)])
 def test_other_shapes_are_refused(network: FIDInception, shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="FIDInception takes"):
