@@ -70,7 +70,8 @@ class FeatureExtractor(Protocol):
     """What turns images into vectors. The row of an image must not depend on the images beside it.
 
     It may have ``views``, a mapping of names to slices, where a vector is several things after one another, such as
-    content and style; see :func:`copyscope_core.features.views.views_of`.
+    content and style; see :func:`copyscope_core.features.views.views_of`. It may have ``batch_size``, how many images
+    it had best be given at a time.
     """
 
     @property
@@ -183,7 +184,8 @@ class FeatureCache:
         if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]*", extractor.id):
             raise ValueError(f"The extractor id {extractor.id!r} is no plain folder name.")
         self.extractor = extractor
-        self.batch_size = batch_size or int(getattr(extractor, "batch_size", BATCH_SIZE))
+        taken = getattr(extractor, "batch_size", None)
+        self.batch_size = batch_size or (taken if isinstance(taken, int) and taken > 0 else BATCH_SIZE)
         self.folder = None if folder is None else Path(folder) / extractor.id
         self.pool = None if pool is None else FeatureCache(pool, extractor)
         self._memory: dict[str, npt.NDArray[np.float32]] = {}
