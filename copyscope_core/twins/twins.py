@@ -80,10 +80,9 @@ def find_copies(known: Mapping[str, Fingerprint]) -> dict[str, tuple[str, float]
         if mark.sketch is None:
             continue
         if names:
-            likeness = kept[: len(names)] @ mark.sketch
-            best = int(likeness.argmax())
-            if likeness[best] >= NEAR:
-                copies[name] = names[best], float(min(likeness[best], 1.0))
+            best = int((kept[: len(names)] @ mark.sketch).argmax())
+            if (likeness := cosine(kept[best], mark.sketch)) >= NEAR:
+                copies[name] = names[best], likeness
                 continue
         kept[len(names)] = mark.sketch
         names.append(name)

@@ -136,3 +136,14 @@ def test_a_missing_file_a_large_one_and_one_that_takes_too_long(
     monkeypatch.setattr(module, "MAX_BYTES", 100)
     with pytest.raises(SketchError, match="is larger than"):
         lora_sketch(path)
+
+
+def test_the_order_of_adding_up_changes_no_digit() -> None:
+    """Tables of one server and of many are compared byte for byte."""
+    rng = np.random.default_rng(3)
+    one, other = (vector / np.linalg.norm(vector) for vector in rng.normal(size=(2, LENGTH)))
+    orders = [rng.permutation(LENGTH) for _ in range(200)]
+    assert len({float(one[order] @ other[order]) for order in orders}) > 1
+    assert {cosine(one[order], other[order]) for order in orders} == {cosine(one, other)}
+    assert cosine(one, one * (1 + 2e-16)) == cosine(one, one) == 1.0
+    assert cosine(one, -one) == -1.0
