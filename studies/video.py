@@ -14,6 +14,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from copyscope_core.auditing.servers import ServerChoice
 from copyscope_core.auditing.session import run_audit
 from copyscope_core.cli.terminal import observer
@@ -67,7 +69,10 @@ def again(report: Report, folder: Path, clips: bool) -> Evaluation:
     for item in report.coalitions:
         seeds[item.mask] = [image.seed if clips else place for place, image in enumerate(item.image_files)]
     names = [player.name for player in report.players]
-    return evaluate(names, features.coalitions, features.reference, seeds=seeds, clips=clips)
+    return evaluate(
+        names, features.coalitions, features.reference,
+        seeds=seeds, clips=clips, views=InceptionExtractor.views, preprocessing=InceptionExtractor.id,
+    )  # fmt: skip
 
 
 def main() -> None:
@@ -94,6 +99,7 @@ def main() -> None:
     for clips in (True, False):
         found = again(report, run, clips)
         assert found.uncertainty is not None
+        assert np.allclose(found.shapley, [player.shapley for player in report.players])
         print("frames of clips" if clips else "\nframes as images of their own")
         for place, name in enumerate(found.players):
             low, high = found.uncertainty.shapley[place]
