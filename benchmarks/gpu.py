@@ -201,7 +201,7 @@ def audit(options: Options) -> Iterator[Row]:
     """A whole audit beside queueing the same prompts in the same order."""
     from benchmarks import audit as whole
 
-    size, steps, seeds = (64, 1, 1) if options.small else (512, 20, 4)
+    size, steps, seeds = (64, 1, 1) if options.small else (512, 10, 8)
     words = ["--comfyui", str(options.comfyui), "--device", options.device, "--only", "order,audit",
              "--size", str(size), "--steps", str(steps), "--seeds", str(seeds)]  # fmt: skip
     with tempfile.TemporaryDirectory(prefix="copyscope-bench-") as models, contextlib.redirect_stdout(sys.stderr):
@@ -217,8 +217,8 @@ def audit(options: Options) -> Iterator[Row]:
         "audit", f"queued, {16 * seeds} images of {size}×{size}, {steps} steps, {kind}", f"{queued.seconds:.1f} s"
     )
     yield Row("audit", "copyscope audit, the same", f"{own.seconds:.1f} s, {own.again_seconds:.1f} s of it repetitions")
-    yield Row("audit", "audit ÷ queueing", f"{ratio:.2f}")
-    yield Row("audit", "audit without its repetitions ÷ queueing", f"{plain:.2f}", "1.03", plain <= 1.03)
+    yield Row("audit", "audit ÷ queueing", f"{ratio:.2f}", "1.03", ratio <= 1.03)
+    yield Row("audit", "audit without its repetitions ÷ queueing", f"{plain:.2f}")
     yield Row("audit", "time in which no node of the workflow ran", f"{1 - own.model_seconds / own.seconds:.0%}")
     assert own.report is not None
     apart = own.report.environment.get("run_difference")

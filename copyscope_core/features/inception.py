@@ -172,8 +172,8 @@ def load_inception(device: torch.device | str = "cpu", runs_on: torch.device | s
 
     Args:
         device: where it is put.
-        runs_on: where a host moves it before it runs; None: it stays. Its weights lie channels last for a CPU, and
-            channels first for anything else: each is the faster one there (docs/performance.md).
+        runs_on: where a host moves it before it runs; None: it stays. Its weights lie channels last for a CPU, where
+            that is faster, and channels first for anything else, as is faster on an H100 (docs/performance.md).
 
     Raises:
         CopyScopeError: the weights file is missing or is not the pinned one.

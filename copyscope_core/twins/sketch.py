@@ -85,7 +85,7 @@ def lora_sketch(path: Path, seconds: float = MAX_SECONDS) -> Floats:
 def cosine(one: Floats, other: Floats) -> float:
     """The estimated cosine of the changes that two LoRAs make, from their sketches, to nine digits.
 
-    In which order a matrix library adds up, and so the last digits, may change from one run to the next.
+    In which order a matrix library adds up, and so the last digits, is its own affair.
     """
     return round(min(1.0, max(-1.0, math.fsum(one * other))), 9)
 

@@ -90,7 +90,7 @@ def find_copies(known: Mapping[str, Fingerprint]) -> dict[str, tuple[str, float]
 
 
 def as_sketch(numbers: object) -> Floats | None:
-    """A sketch as it came from elsewhere; None where it is none."""
+    """A sketch as it came from elsewhere, to the last bit if its length is 1; None where it is none."""
     if not isinstance(numbers, list) or len(numbers) != LENGTH or not all(type(n) in (int, float) for n in numbers):
         return None
     try:
@@ -98,7 +98,9 @@ def as_sketch(numbers: object) -> Floats | None:
     except OverflowError:
         return None
     length = float(np.linalg.norm(sketch))
-    return sketch / length if np.isfinite(length) and length > 0 else None
+    if not np.isfinite(length) or length == 0:
+        return None
+    return sketch if abs(length - 1) < 1e-9 else sketch / length
 
 
 def _alike(one: Fingerprint, other: Fingerprint) -> float:

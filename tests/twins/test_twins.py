@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import numpy as np
@@ -86,3 +87,15 @@ def test_a_damaged_sketch_is_made_again_and_a_file_that_is_no_lora_has_its_hash_
     mark = cache.fingerprint([plain])
     assert mark.sha256 is not None
     assert mark.sketch is None
+
+
+def test_a_sketch_that_was_stored_keeps_every_bit() -> None:
+    """Else an audit that reads it would give another cosine than the one that made it."""
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        numbers = rng.normal(size=LENGTH)
+        sketch = numbers / np.linalg.norm(numbers)
+        again = as_sketch(json.loads(json.dumps(sketch.tolist())))
+        assert again is not None and again.tobytes() == sketch.tobytes()
+    other = as_sketch([3.0, 4.0, *[0.0] * (LENGTH - 2)])
+    assert other is not None and other[:2].tolist() == [0.6, 0.8]
