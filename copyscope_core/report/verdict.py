@@ -140,10 +140,18 @@ def _why(record: VerdictRecord, kinds: Mapping[str, str]) -> str:
 
 
 def _enough(record: VerdictRecord) -> list[Reading]:
-    """What would decide it; or that both value functions say the same."""
+    """What would decide it; or that both value functions say the same, and which of them would not suffice."""
     if record.decided:
-        agree = record.agreement == "agree"
-        return [Reading(code="agree", sentence="Content and style agree on this.")] if agree else []
+        if record.agreement != "agree":
+            return []
+        unsure = [item.function for item in record.value_functions if not item.sure]
+        text = "Content and style agree on this."
+        if unsure:
+            text = (
+                "Content and style put the same component first; by "
+                f"{' or by '.join(unsure)} alone it would not be decided."
+            )
+        return [Reading(code="agree", sentence=text)]
     if "one_seed" in record.reasons:
         return [Reading(code="enough", sentence="Run at least 4 seeds.")]
     if not set(record.reasons) & {"may_be_chance", "tied"} or set(record.reasons) & {

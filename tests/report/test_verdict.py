@@ -100,6 +100,16 @@ def test_content_and_style_agree() -> None:
     assert [item.function for item in found.value_functions] == ["content", "style"]
 
 
+def test_where_one_of_the_two_alone_would_not_do_it_is_said() -> None:
+    """Style decides; content only puts the same one first."""
+    found = report((0.2, 0.19), (1.0, 0.1), own=0.5).verdict
+    assert (found.decided, found.player, found.agreement) == (True, "lora", "agree")
+    assert [item.sure for item in found.value_functions] == [False, True]
+    assert found.reading[0].sentence == (
+        "Content and style put the same component first; by content alone it would not be decided."
+    )
+
+
 def test_content_and_style_disagree() -> None:
     found = report((1.0, 0.1), (0.1, 1.0)).verdict
     assert (found.decided, found.player, found.agreement, found.reasons) == (False, None, "disagree", ["disagree"])
